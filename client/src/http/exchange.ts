@@ -17,12 +17,18 @@ export interface ExchangeScope {
   readonly stalls: Timeouts;
 }
 
+/** A body in pieces. */
+export interface BodyPieces extends AsyncIterable<Uint8Array> {
+  /** The kernel has a piece, whose memory is not used any more. Called in the order of the pieces. Absent: nobody waits for it. */
+  taken?(piece: Uint8Array): void;
+}
+
 /** A request in the form in which it is sent. */
 export interface WireRequest {
   readonly head: string;
   readonly body: Uint8Array | undefined;
   /** As in HttpRequest. */
-  readonly bodyPieces: AsyncIterable<Uint8Array> | undefined;
+  readonly bodyPieces: BodyPieces | undefined;
   /** As in HttpRequest. */
   readonly waitsForHead: boolean;
   /** As in HttpRequest. */
@@ -212,16 +218,18 @@ export class Exchange extends ResponseReader<ResponseHead> implements HttpCall, 
   }
 
   /** Sends a body piece by piece, with some of them on their way at a time. Ends without an error when the exchange has ended. */
-  async #sendPieces(pieces: AsyncIterable<Uint8Array>, sink: BodySink): Promise<void> {
+  async #sendPieces(pieces: BodyPieces, sink: BodySink): Promise<void> {
     let pendingBytes = 0;
     let failure: Error | undefined;
     try {
       for await (const piece of pieces) {
         if (this.#outcome !== undefined) return;
-        pendingBytes += piece.length;
+        const pieceBytes = piece.length;
+        pendingBytes += pieceBytes;
         sink.write(piece, (error) => {
-          pendingBytes -= piece.length;
+          pendingBytes -= pieceBytes;
           failure ??= error ?? undefined;
+          if (failure === undefined) pieces.taken?.(piece);
           if (pendingBytes <= PENDING_BYTES || failure !== undefined) this.#resumeSending?.();
         });
         while (pendingBytes > PENDING_BYTES && failure === undefined && this.#outcome === undefined) {

@@ -2,7 +2,7 @@ import type { Socket } from "node:net";
 import { createSecureContext, type SecureContext } from "node:tls";
 import { ConnectionPool } from "./connection-pool.js";
 import { addressOf, type Dial, dialByTunnel, dialDirectly, proxyAuthorization } from "./dial.js";
-import { Exchange, type ExchangeScope, type WireRequest } from "./exchange.js";
+import { type BodyPieces, Exchange, type ExchangeScope, type WireRequest } from "./exchange.js";
 import type { HttpResponse } from "./http-response.js";
 import type { SecureOptions } from "./sockets.js";
 import { type HttpClock, Timeouts } from "./timeouts.js";
@@ -45,7 +45,7 @@ export interface HttpRequest {
    * before the end of the body, and `send` rejects with its error. Such a request is never repeated, and has no timeout: the caller's
    * signal ends it.
    */
-  readonly bodyPieces?: AsyncIterable<Uint8Array> | undefined;
+  readonly bodyPieces?: BodyPieces | undefined;
   /** Whether it has no timeout before the head of its response, so that only the caller's signal ends it. Absent: it has one. */
   readonly waitsForHead?: boolean | undefined;
   /** Asked before the request is sent a second time, because its kept connection had been closed by the peer. Absent: it is not. */

@@ -3,6 +3,7 @@
  * is not part of the public API and may change with any release.
  */
 export { addressOf, ProxyError } from "./dial.js";
+export type { BodyPieces } from "./exchange.js";
 export { HttpClient, type HttpClientOptions, type HttpRequest } from "./http-client.js";
 export { bodyBytes, type HttpBody, type HttpResponse, type Landing } from "./http-response.js";
 export { InvalidResponse, ResponseHead } from "./response-head.js";

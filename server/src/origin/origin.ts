@@ -1,4 +1,4 @@
-import type { Landing } from "@frontcache/client/http";
+import type { BodyPieces, Landing } from "@frontcache/client/http";
 import { type BucketRef, CacheError, type ObjectInfo, type ObjectRef, type PrefixRef } from "@frontcache/proto";
 import type { Principal } from "../security/principal.js";
 import type { RequestBudget, RequestPermit } from "./request-budget.js";
@@ -215,7 +215,7 @@ export interface StreamedBody {
   /** Bytes of all pieces. */
   readonly length: number;
   /** Read once. If it throws, the request ends before the store has all of it. */
-  readonly pieces: AsyncIterable<Uint8Array>;
+  readonly pieces: BodyPieces;
   /** In hexadecimal, if it is known before. */
   readonly sha256: string | undefined;
   /** A checksum that is known when all pieces have been read. Undefined: none. */

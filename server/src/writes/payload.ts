@@ -1,3 +1,4 @@
+import type { BodyPieces } from "@frontcache/client/http";
 import { CacheError, type S3Code } from "@frontcache/proto";
 import type { ChunkSignatures } from "../security/signatures/signer.js";
 import { BodyChecksums, checksumLength, type ExpectedChecksums, isChecksumHeader } from "./checksums.js";
@@ -9,12 +10,15 @@ const MAX_BYTES = 5 * 2 ** 30;
 const LENGTH = /^\d{1,15}$/;
 const SHA256 = /^[0-9a-f]{64}$/;
 
+/** The bytes of a request's body as they arrive. */
+export interface ReceivedPieces extends AsyncIterable<Buffer>, Pick<BodyPieces, "taken"> {}
+
 /** The body of a request as it arrives. */
 export interface ReceivedBody {
   /** Names in lower case. */
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   /** The bytes as sent. The client is asked for them when the first is read. */
-  readonly bytes: AsyncIterable<Buffer>;
+  readonly bytes: ReceivedPieces;
   /** Verifies the signatures of chunks. Undefined: nothing is verified, because nobody verified the signature of the head. */
   readonly signatures: ChunkSignatures | undefined;
   /** The headers with checksums are those of something else than the body: of a whole multipart upload. Absent: of the body. */
@@ -30,7 +34,8 @@ export class Payload {
   readonly length: number;
   /** The checksum that follows the body. Undefined: none. */
   readonly trailer: string | undefined;
-  readonly #bytes: AsyncIterable<Buffer>;
+  readonly #received: ReceivedPieces;
+  readonly #decoded: AsyncIterable<Buffer>;
   readonly #chunked: ChunkedBody | undefined;
   readonly #checksums: BodyChecksums;
 
@@ -42,7 +47,8 @@ export class Payload {
     this.length = lengthOf(headers, framing !== undefined);
     this.#checksums = new BodyChecksums(expectedOf(headers, trailer, hasOtherChecksums));
     this.#chunked = framing && new ChunkedBody({ ...framing, signatures: framing.isSigned ? signatures : undefined });
-    this.#bytes = this.#chunked === undefined ? bytes : this.#chunked.decode(bytes);
+    this.#received = bytes;
+    this.#decoded = this.#chunked === undefined ? bytes : this.#chunked.decode(bytes);
   }
 
   /** The value of the checksum that followed the body. Undefined: the body has no trailer, or was not read to its end. */
@@ -57,11 +63,25 @@ export class Payload {
 
   /**
    * All bytes, in pieces. The last piece follows only when the whole body is verified and `beforeLast` has resolved, so that a receiver
-   * that knows the length never gets all of a damaged body. An empty body has no piece. Throws S3's error.
+   * that knows the length never gets all of a damaged body. An empty body has no piece. Throws S3's error. The memory of a piece is
+   * freed some time after `taken`.
    */
-  async *pieces(beforeLast: () => Promise<void>): AsyncGenerator<Buffer, void> {
+  pieces(beforeLast: () => Promise<void>): ReceivedPieces {
+    const verified = this.#verified(beforeLast);
+    return { [Symbol.asyncIterator]: () => verified, taken: (piece) => this.#received.taken?.(piece) };
+  }
+
+  /** The whole body in memory. Rejects with S3's error, without reading it, if it is longer than `maxBytes`. */
+  async whole(maxBytes: number): Promise<Buffer> {
+    if (this.length > maxBytes) throw refused("EntityTooLarge", `The body has more than ${maxBytes} bytes.`);
+    const pieces: Buffer[] = [];
+    for await (const piece of this.#verified(async () => {})) pieces.push(piece);
+    return pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces);
+  }
+
+  async *#verified(beforeLast: () => Promise<void>): AsyncGenerator<Buffer, void> {
     let [received, last] = [0, undefined as Buffer | undefined];
-    for await (const piece of this.#bytes) {
+    for await (const piece of this.#decoded) {
       if (piece.length === 0) continue;
       received += piece.length;
       if (received > this.length) throw incomplete(`more than the announced ${this.length} bytes arrived`);
@@ -73,14 +93,6 @@ export class Payload {
     this.#checksums.verify(this.trailerValue);
     await beforeLast();
     if (last !== undefined) yield last;
-  }
-
-  /** The whole body in memory. Rejects with S3's error, without reading it, if it is longer than `maxBytes`. */
-  async whole(maxBytes: number): Promise<Buffer> {
-    if (this.length > maxBytes) throw refused("EntityTooLarge", `The body has more than ${maxBytes} bytes.`);
-    const pieces: Buffer[] = [];
-    for await (const piece of this.pieces(async () => {})) pieces.push(piece);
-    return pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces);
   }
 }
 

@@ -1,4 +1,5 @@
 import { hash } from "node:crypto";
+import type { BodyPieces } from "@frontcache/client/http";
 import type { CacheError } from "@frontcache/proto";
 import { LinkedAbort } from "@frontcache/proto/runtime";
 import { systemClock } from "../../runtime/clock.js";
@@ -41,7 +42,7 @@ export class SentWrite {
   begin(): {
     readonly headers: readonly Header[];
     readonly payloadHash: string;
-    readonly body: { body?: Uint8Array; bodyPieces?: AsyncIterable<Uint8Array>; mayRepeat: boolean };
+    readonly body: { body?: Uint8Array; bodyPieces?: BodyPieces; mayRepeat: boolean };
   } {
     const { headers, body, mayRepeat } = this.#request;
     if (body instanceof Uint8Array) {
@@ -52,7 +53,8 @@ export class SentWrite {
       return { headers: sent, payloadHash: hash("sha256", body), body: { ...bytes, mayRepeat } };
     }
     const { trailer, length, sha256 } = body;
-    const bodyPieces = this.#timed(trailer === undefined ? body.pieces : framed(body, trailer));
+    const timed = this.#timed(trailer === undefined ? body.pieces : framed(body, trailer));
+    const bodyPieces = { [Symbol.asyncIterator]: () => timed, taken: (piece: Uint8Array) => body.pieces.taken?.(piece) };
     if (trailer === undefined) {
       const sent: Header[] = [...headers, ["content-length", String(length)]];
       return { headers: sent, payloadHash: sha256 ?? "UNSIGNED-PAYLOAD", body: { bodyPieces, mayRepeat: false } };

@@ -1,5 +1,5 @@
 import { isUtf8 } from "node:buffer";
-import { bodyBytes, type HttpResponse } from "@frontcache/client/http";
+import { type BodyPieces, bodyBytes, type HttpResponse } from "@frontcache/client/http";
 import { CacheError, isObjectHeader, type ObjectInfo, type ObjectRef, versionOfStoreTag } from "@frontcache/proto";
 import { BoundedMap } from "@frontcache/proto/runtime";
 import { systemClock } from "../../runtime/clock.js";
@@ -63,7 +63,7 @@ interface Unsigned {
   /** Absent: that of a body without bytes. */
   readonly payloadHash?: string | undefined;
   readonly body?: Uint8Array | undefined;
-  readonly bodyPieces?: AsyncIterable<Uint8Array> | undefined;
+  readonly bodyPieces?: BodyPieces | undefined;
   /** Sent a second time, it does the same. Absent: as `asker` permits. */
   readonly mayRepeat?: boolean | undefined;
 }

@@ -1,4 +1,6 @@
 import { CacheError } from "@frontcache/proto";
+import { freeMemory } from "../../../runtime/free-memory.js";
+import type { ReceivedPieces } from "../../../writes/payload.js";
 import type { HttpContext, Upload } from "../../http/http-context.js";
 
 /** A client that sends nothing for so long has failed. S3's limit. */
@@ -8,12 +10,21 @@ const QUEUED_BYTES = 512 << 10;
 
 /**
  * The bytes of a body as they arrive. The client is asked for them when the first one is read. Throws S3's error if the client stops
- * sending, and CANCELLED if it disconnects.
+ * sending, and CANCELLED if it disconnects. The memory of pieces is freed when later ones were taken.
  */
-export async function* receivedBytes(
-  { body, proceed }: Upload,
-  { clock }: Pick<HttpContext, "clock">,
-): AsyncGenerator<Buffer, void> {
+export function receivedBytes(upload: Upload, { clock }: Pick<HttpContext, "clock">): ReceivedPieces {
+  const used: Buffer[] = [];
+  const pieces = receive(upload, clock, used);
+  const taken = ({ buffer }: Uint8Array): void => {
+    // Pieces are taken in order. A piece may be a part of one that was received, or have been made anew.
+    const at = used.findIndex((each) => each.buffer === buffer);
+    for (let freed = 0; freed < at; freed++) freeMemory(used.shift()!);
+  };
+  return { [Symbol.asyncIterator]: () => pieces, taken };
+}
+
+/** `used` gets each piece that was read. */
+async function* receive({ body, proceed }: Upload, clock: HttpContext["clock"], used: Buffer[]): AsyncGenerator<Buffer, void> {
   let queue: Buffer[] = [];
   let [queuedBytes, movedAtMs, isWaiting, isOver] = [0, clock.monotonicMs(), false, false];
   let failure: CacheError | undefined;
@@ -54,7 +65,10 @@ export async function* receivedBytes(
         const received = queue;
         [queue, queuedBytes] = [[], 0];
         if (body.isPaused()) body.resume();
-        yield* received;
+        for (const piece of received) {
+          used.push(piece);
+          yield piece;
+        }
       } else if (isOver) return;
       else if (failure !== undefined) throw failure;
       else {
