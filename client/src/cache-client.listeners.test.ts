@@ -1,5 +1,7 @@
 import { getEventListeners, once } from "node:events";
 import { type AddressInfo, createServer, type Socket } from "node:net";
+import { PassThrough } from "node:stream";
+import { pipeline } from "node:stream/promises";
 import { CacheError, type MemberInfo, Membership } from "@frontcache/proto";
 import { eventually } from "@frontcache/proto/testing";
 import { afterEach, describe, expect, it } from "vitest";
@@ -255,6 +257,15 @@ describe("a caller of the client", () => {
     }
   });
 
+  it("gets an AbortError if its signal aborts a read, or the stream of a pipeline", async () => {
+    const client = await connect(await startMember({ readRange: () => undefined }));
+    const caller = new AbortController();
+    const reading = client.readRange(url, 0, 10, "", { signal: caller.signal });
+    const piping = pipeline(client.stream(url, 0, 10, "", { signal: caller.signal }), new PassThrough());
+    caller.abort();
+    for (const work of [reading, piping]) await expect(work).rejects.toMatchObject({ name: "AbortError", code: "CANCELLED" });
+  });
+
   it("gets a stream whose type has Buffers as chunks", async () => {
     const client = await connect(await startMember());
     let bytes = 0;
@@ -270,10 +281,11 @@ describe("a caller of the client", () => {
     unused.close();
     await once(unused, "close");
     const refused = `cannot connect to 127.0.0.1:${port}: connection refused`;
-    await expect(CacheClient.connect({ endpoint: `127.0.0.1:${port}` })).rejects.toMatchObject({
-      code: "UNAVAILABLE",
-      message: refused,
-    });
+    let error: unknown = await CacheClient.connect({ endpoint: `127.0.0.1:${port}` }).catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({ code: "UNAVAILABLE", message: refused });
+    const codes: unknown[] = [];
+    for (; error instanceof Error; error = error.cause) codes.push((error as NodeJS.ErrnoException).code);
+    expect(codes).toContain("ECONNREFUSED");
     await expect(CacheClient.connect({ endpoint: "no-such-host.invalid:80" })).rejects.toMatchObject({
       message: expect.stringMatching(/^cannot connect to no-such-host\.invalid:80: name not resolved/),
     });

@@ -1,26 +1,11 @@
 import { Readable } from "node:stream";
-import { CacheError, checkRange, checkUrlBeginning, headerPairs, type MemberInfo, parseObjectUrl } from "@frontcache/proto";
-import type { LogEntry } from "./client-log.js";
-import { Fallback, type FallbackReport } from "./fallback/fallback.js";
-import { LocalReads, type LocalReport } from "./local/local-reads.js";
-import { reportUses } from "./local/report-uses.js";
-import { WatchedMembers } from "./member-directory.js";
-import { CircuitBreaker } from "./members/circuit-breaker.js";
-import { type Clock, systemClock } from "./members/clock.js";
-import { connectMembers } from "./members/connect-members.js";
-import { type FailoverOptions, orderByAvailability, withFailover } from "./members/failover.js";
-import { HttpObjectRequests, type ObjectRequests } from "./members/http/object-requests.js";
-import type {
-  CallLimits,
-  Evicted,
-  EvictSelector,
-  MemberAddress,
-  MemberConnections,
-  ObjectStat as MemberStat,
-} from "./members/ports.js";
-import { RunningCall } from "./members/running-call.js";
-import { silentMsOf } from "./members/silence-watch.js";
-import { type ClientMetrics, measuredBy, registeredMetrics } from "./metrics.js";
+import { checkRange, checkUrlBeginning, headerPairs, type MemberInfo, parseObjectUrl } from "@frontcache/proto";
+import { type ClientPorts, ConnectedMembers, systemPorts } from "./connected-members.js";
+import type { FallbackReport } from "./fallback/fallback.js";
+import type { LocalReport } from "./local/local-reads.js";
+import type { Evicted, EvictSelector, ObjectStat as MemberStat } from "./members/ports.js";
+import type { RunningCall } from "./members/running-call.js";
+import type { ClientMetrics } from "./metrics.js";
 import { NearCache, type NearReport } from "./near/near-cache.js";
 import { ObjectFile } from "./object-file.js";
 import { type ObjectReads, type Range, readCurrent, readObject, readRanges, readSuffix } from "./object-reads.js";
@@ -40,8 +25,9 @@ import {
   unquoted,
 } from "./options.js";
 import { type ByteStream, RangeStream, webStreamOf } from "./range-stream.js";
-import { type RangeWith, type RequestedRange, readRange } from "./read-range.js";
+import { type RequestedRange, readRange } from "./read-range.js";
 import { RunningCalls } from "./running-calls.js";
+import type { TracedObject, TracedOperation } from "./tracing.js";
 import type { WarmSummary } from "./warm-count.js";
 import { type WarmOptions, type WarmTarget, warmObjects } from "./warming.js";
 import { COPY_OPTIONS, type CopyOptions, copyObject } from "./writing/copy-object.js";
@@ -70,107 +56,29 @@ export interface ObjectStat extends Omit<MemberStat, "headers" | "lacks"> {
   readonly headers: Readonly<Record<string, string>>;
 }
 
-/** The ports of a client; tests replace them. */
-export interface ClientPorts {
-  readonly clock: Clock;
-  readonly connections: MemberConnections;
-  /** Writes and listings. */
-  readonly requests: ObjectRequests;
-  /** The metrics of reads; absent: reads are not measured. */
-  readonly metrics?: ClientMetrics | undefined;
-}
-
-/** Delays between attempts to read one block: six attempts take one to two seconds in total, enough for a member to restart. */
-const RETRY_BACKOFF = { firstMs: 100, longestMs: 1_000 };
-/** Time that the circuit to an unreachable member stays open. */
-const OPEN_FOR = { firstMs: 500, longestMs: 15_000 };
-/** The same if object stores answer meanwhile: reads return to the cache within five seconds. */
-const OPEN_WITH_FALLBACK_FOR = { firstMs: 500, longestMs: 2_000 };
-/**
- * Maximum connections to one member. One core of a member answers no more requests than this concurrently. More connections would
- * not be faster, and a member accepts only 10,000 from all clients.
- */
-const MOST_CONNECTIONS = 32;
-/** The same for writes and listings, whose bodies are long. */
-const MOST_WRITING_CONNECTIONS = 16;
-/** Shorter than the idle timeouts of members (75 s) and load balancers (60 s). */
-const IDLE_MS = 45_000;
-/** Delays before a broken watch of the member list is restarted. */
-const WATCH_BACKOFF = { firstMs: 100, longestMs: 5_000 };
-
 /** Creates a client with other ports, for tests. The client closes its connections. `signal` aborts the initial connect. */
 export let clientOver: (options: ClientOptions, ports: ClientPorts, signal?: AbortSignal) => Promise<CacheClient>;
 
 /** Reads objects through the cache. Create one with `connect`, and close it when done: it keeps connections open. */
 export class CacheClient implements AsyncDisposable {
   static {
-    clientOver = async (options, ports, signal) => {
-      const { clock, connections } = ports;
-      const { endpoints, connectTimeoutMs, deadlineMs, fallback, log } = options;
-      const probe = async (grpcAddress: string, signal: AbortSignal): Promise<void> => {
-        const probeMs = connectTimeoutMs + silentMsOf(connectTimeoutMs);
-        const call = new RunningCall({ clock, subject: "a probe", deadlineMs: probeMs, signal });
-        await connections.calls.probe({ grpcAddress }, call).finally(() => call.end());
-      };
-      const openFor = fallback === undefined ? OPEN_FOR : OPEN_WITH_FALLBACK_FOR;
-      const onChange = log && ((address: string, isReachable: boolean): void => log(availabilityEntry(address, isReachable)));
-      const breaker = new CircuitBreaker({ clock, openFor, probe, onChange });
-      const call = new RunningCall({ clock, subject: `connecting to ${endpoints.join(", ")}`, deadlineMs, signal });
-      const members = new WatchedMembers({ endpoints, clock, connections, breaker, backoff: WATCH_BACKOFF });
-      try {
-        if (!options.lazy) await members.connected(call).catch((error: unknown) => mayContinue(error, options, call));
-        return new CacheClient(options, ports, members, breaker);
-      } catch (error) {
-        await members.close();
-        await breaker.close();
-        await connections.close();
-        await ports.requests.close();
-        throw error;
-      } finally {
-        call.end();
-      }
-    };
+    clientOver = async (options, ports, signal) =>
+      new CacheClient(options, ports, await ConnectedMembers.connect(options, ports, signal));
   }
 
   readonly #options: ClientOptions;
   readonly #ports: ClientPorts;
-  readonly #members: WatchedMembers;
-  readonly #breaker: CircuitBreaker;
-  readonly #failover: FailoverOptions;
-  readonly #rangeWith: RangeWith;
-  readonly #local: LocalReads | undefined;
-  readonly #fallback: Fallback | undefined;
+  readonly #connected: ConnectedMembers;
   readonly #near: NearCache | undefined;
-  readonly #sendWith: SendWith;
   readonly #calls: RunningCalls;
   #closed: Promise<void> | undefined;
 
-  private constructor(options: ClientOptions, ports: ClientPorts, members: WatchedMembers, breaker: CircuitBreaker) {
+  private constructor(options: ClientOptions, ports: ClientPorts, connected: ConnectedMembers) {
     this.#options = options;
     this.#ports = ports;
-    this.#members = members;
-    this.#breaker = breaker;
+    this.#connected = connected;
     this.#calls = new RunningCalls(ports.clock);
-    const { metrics } = ports;
-    const onRepeat = metrics && ((wasUnreachable: boolean): void => metrics.failover(wasUnreachable));
-    const { parallelBlocks, localVolumes: volumes, fallback, log, attempts } = options;
-    const isReplaceable = fallback !== undefined;
-    this.#failover = { clock: ports.clock, breaker, attempts, backoff: RETRY_BACKOFF, isReplaceable, onRepeat };
-    this.#near = options.nearBytes === 0 ? undefined : new NearCache(options.nearBytes, metrics);
-    this.#fallback = fallback && new Fallback({ options: fallback, breaker, metrics, log });
-    this.#sendWith = { requests: ports.requests, owners: members, failover: { ...this.#failover, isReplaceable: false } };
-    const { connections, clock } = ports;
-    const report = reportUses(connections.calls, members, clock);
-    this.#local = volumes.length === 0 ? undefined : new LocalReads({ clock, volumes, report });
-    this.#rangeWith = {
-      blocks: connections.blocks,
-      owners: members,
-      failover: this.#failover,
-      local: this.#local,
-      fallback: this.#fallback,
-      metrics,
-      parallelBlocks,
-    };
+    this.#near = options.nearBytes === 0 ? undefined : new NearCache(options.nearBytes, ports.metrics);
   }
 
   /**
@@ -179,18 +87,7 @@ export class CacheClient implements AsyncDisposable {
    */
   static async connect(options: ConnectOptions): Promise<CacheClient> {
     const complete = completeOptions(options);
-    const metrics = registeredMetrics();
-    const { access, connectTimeoutMs, transport } = complete;
-    const measured = metrics === undefined ? undefined : measuredBy(metrics);
-    const ways = { clock: systemClock, access, connectTimeoutMs, transport, mostConnections: MOST_CONNECTIONS, measured };
-    const requests = new HttpObjectRequests({
-      clock: systemClock,
-      access,
-      connectTimeoutMs,
-      mostConnections: MOST_WRITING_CONNECTIONS,
-      idleMs: IDLE_MS,
-    });
-    return clientOver(complete, { clock: systemClock, connections: connectMembers(ways), requests, metrics }, options.signal);
+    return clientOver(complete, systemPorts(complete), options.signal);
   }
 
   /**
@@ -211,9 +108,8 @@ export class CacheClient implements AsyncDisposable {
       const cached = options.signal?.aborted === true ? undefined : this.#near.find(range);
       if (cached !== undefined) return cached;
     }
-    const reading = this.#run(url, options, (call) => this.#readRange(range, call));
     // Awaited here because `withCaller` adds the caller's frames only of an awaited call.
-    return await (this.#ports.metrics === undefined ? reading : this.#timed(reading, this.#ports.metrics));
+    return await this.#observed(range, () => this.#run(url, options, (call) => this.#readRange(range, call)));
   }
 
   /** As `readRange`, with everything in one object; without a range the whole object. */
@@ -256,13 +152,15 @@ export class CacheClient implements AsyncDisposable {
     const { streamBlocks } = this.#options;
     const deadlineMs = deadlineOf(options, this.#options);
     const call = this.#calls.begin(url, { signal: options.signal });
-    const ready = this.#members.isReady ? undefined : this.#whenReady(call);
-    const using = { ...this.#rangeWith, streamBlocks, deadlineMs, reuse: options.reuse === true, ready };
+    const ready = this.#connected.list.isReady ? undefined : this.#connected.ready(call);
+    const using = { ...this.#connected.rangeWith, streamBlocks, deadlineMs, reuse: options.reuse === true, ready };
     const stream = new RangeStream({ url, offset, length, version: unquoted(version) }, using, call);
+    const endSpan = this.#ports.traces?.begin("stream", { url, offset, length });
     const done = new Promise<void>((resolve) => {
       const begunMs = this.#ports.clock.monotonicMs();
       stream.once("close", () => {
         this.#ports.metrics?.read("stream", this.#ports.clock.monotonicMs() - begunMs, stream.errored ?? undefined);
+        endSpan?.(stream.errored ?? undefined);
         resolve();
       });
     });
@@ -280,7 +178,9 @@ export class CacheClient implements AsyncDisposable {
   async stat(url: string, version = "", options: CallOptions = {}): Promise<ObjectStat> {
     parseObjectUrl(url);
     checkOptions(options, CALL_OPTIONS);
-    const { lacks: _, ...stat } = await this.#run(url, options, (call) => this.#statBy(url, unquoted(version), call));
+    const { lacks: _, ...stat } = await this.#traced("stat", url, () =>
+      this.#run(url, options, (call) => this.#connected.stat(url, unquoted(version), call)),
+    );
     return { ...stat, headers: Object.fromEntries(headerPairs(stat.headers ?? "")) };
   }
 
@@ -290,9 +190,9 @@ export class CacheClient implements AsyncDisposable {
    * has no deadline. Rejects with INVALID_ARGUMENT for an invalid URL, UNAVAILABLE if no member can be reached.
    */
   async warm(targets: Iterable<WarmTarget> | AsyncIterable<WarmTarget>, options: WarmOptions = {}): Promise<WarmSummary> {
-    const using = { calls: this.#ports.connections.calls, owners: this.#members, failover: this.#failover };
+    const using = { calls: this.#ports.connections.calls, owners: this.#connected.list, failover: this.#connected.failover };
     return this.#calls.run("warming", { signal: options.signal }, async (call) => {
-      if (!this.#members.isReady) await this.#members.ready(call);
+      if (!this.#connected.list.isReady) await this.#connected.list.ready(call);
       return await warmObjects(targets, options, using, call);
     });
   }
@@ -305,7 +205,7 @@ export class CacheClient implements AsyncDisposable {
     checkOptions(options, CALL_OPTIONS);
     const subject = "prefix" in selector ? checkUrlBeginning(selector.prefix) : parseObjectUrl(selector.url).url;
     const evicted = await this.#run(subject, options, (call) =>
-      this.#anywhere(subject, call, (address) => this.#ports.connections.calls.evict(address, selector, call)),
+      this.#connected.ask(subject, call, (address) => this.#ports.connections.calls.evict(address, selector, call)),
     );
     this.#near?.drop(selector);
     return evicted;
@@ -368,7 +268,7 @@ export class CacheClient implements AsyncDisposable {
     checkOptions(options, LIST_OPTIONS);
     let token: string | undefined;
     do {
-      const page = await this.#run(url, options, (call) => listPage(url, options, token, this.#sendWith, call));
+      const page = await this.#run(url, options, (call) => listPage(url, options, token, this.#connected.sendWith, call));
       yield* page.entries;
       token = page.nextToken;
     } while (token !== undefined);
@@ -376,12 +276,12 @@ export class CacheClient implements AsyncDisposable {
 
   /** The members that the client knows, by name; empty if the endpoint sends no member list. */
   members(): readonly MemberInfo[] {
-    return this.#members.members;
+    return this.#connected.list.members;
   }
 
   /** Counts of the reads from block files of `localVolumes`; all 0 without local volumes. */
   localReads(): LocalReport {
-    return this.#local?.report ?? { reads: 0, bytes: 0, openFiles: 0 };
+    return this.#connected.local?.report ?? { reads: 0, bytes: 0, openFiles: 0 };
   }
 
   /** Counts of the near cache; all 0 without `near`. */
@@ -391,7 +291,7 @@ export class CacheClient implements AsyncDisposable {
 
   /** Counts of the reads that the object stores answered because no member did; all 0 without `fallback`. */
   fallbackReads(): FallbackReport {
-    return this.#fallback?.report ?? { reads: 0, bytes: 0, failures: 0 };
+    return this.#connected.fallback?.report ?? { reads: 0, bytes: 0, failures: 0 };
   }
 
   /** Aborts running calls with CANCELLED and closes all connections; resolves when all are closed. */
@@ -413,35 +313,39 @@ export class CacheClient implements AsyncDisposable {
   ): Promise<Result> {
     parseObjectUrl(url);
     checkOptions(options, READ_OPTIONS);
-    const reading = this.#run(url, options, (call) => {
+    const work = (call: RunningCall): Promise<Result> => {
       const reads: ObjectReads = {
         url,
         call,
-        stat: (known) => this.#statBy(url, known, call),
+        stat: (known) => this.#connected.stat(url, known, call),
         range: (offset, length, known, within) => {
           return this.#readRange({ url, offset, length, version: known, memory: memoryOf(url, length, options) }, within);
         },
       };
       return read(reads, unquoted(version));
-    });
-    return this.#ports.metrics === undefined ? reading : this.#timed(reading, this.#ports.metrics);
+    };
+    return this.#observed({ url }, () => this.#run(url, options, work));
   }
 
   /** Reads a range, of a known version through the near cache. */
   #readRange(range: RequestedRange, call: RunningCall): Promise<Buffer> {
     const { url, version } = range;
-    if (this.#near === undefined || version === "") return readRange(range, this.#rangeWith, call);
-    return this.#near.read(range, (offset, length) => readRange({ url, offset, length, version }, this.#rangeWith, call));
+    if (this.#near === undefined || version === "") return readRange(range, this.#connected.rangeWith, call);
+    return this.#near.read(range, (offset, length) =>
+      readRange({ url, offset, length, version }, this.#connected.rangeWith, call),
+    );
   }
 
-  #statBy(url: string, version: string, call: RunningCall): Promise<MemberStat> {
-    const atMembers = (): Promise<MemberStat> =>
-      this.#anywhere(url, call, (address) => this.#ports.connections.calls.stat(address, { url, version }, call));
-    if (this.#fallback === undefined) return atMembers();
-    const addresses = this.#members.addressesOf(url, 0);
-    return this.#fallback
-      .stat(url, version, addresses, call, atMembers)
-      .then((info) => ("cachedBytes" in info ? info : { ...info, cachedBytes: 0 }));
+  /** Measures and traces a read, if the application has registered an OpenTelemetry SDK. */
+  #observed<Result>(object: TracedObject, read: () => Promise<Result>): Promise<Result> {
+    const { metrics, traces } = this.#ports;
+    const reading = traces === undefined ? read() : traces.within("read", object, read);
+    return metrics === undefined ? reading : this.#timed(reading, metrics);
+  }
+
+  #traced<Result>(operation: TracedOperation, url: string, work: () => Promise<Result>): Promise<Result> {
+    const { traces } = this.#ports;
+    return traces === undefined ? work() : traces.within(operation, { url }, work);
   }
 
   async #timed<Result>(reading: Promise<Result>, metrics: ClientMetrics): Promise<Result> {
@@ -457,15 +361,13 @@ export class CacheClient implements AsyncDisposable {
     }
   }
 
-  /** Asks the owner of an object's first block; if that fails, the next members on the ring. */
-  #anywhere<Result>(url: string, call: RunningCall, at: (address: MemberAddress) => Promise<Result>): Promise<Result> {
-    const addresses = orderByAvailability(this.#members.addressesOf(url, 0), this.#breaker);
-    return withFailover({ addresses, at }, call, this.#failover);
-  }
-
   #run<Result>(subject: string, options: CallOptions, work: (call: RunningCall) => Promise<Result>): Promise<Result> {
     const end = { signal: options.signal, deadlineMs: deadlineOf(options, this.#options) };
-    return this.#calls.run(subject, end, this.#members.isReady ? work : (call) => this.#whenReady(call).then(() => work(call)));
+    return this.#calls.run(
+      subject,
+      end,
+      this.#connected.list.isReady ? work : (call) => this.#connected.ready(call).then(() => work(call)),
+    );
   }
 
   /** Runs a write, whose requests have the deadline. What is near is dropped, whatever the outcome. */
@@ -476,38 +378,20 @@ export class CacheClient implements AsyncDisposable {
   ): Promise<Result> {
     const deadlineMs = deadlineOf(options, this.#options);
     try {
-      return await this.#calls.run(url, { signal: options.signal }, async (call) => {
-        if (!this.#members.isReady) await within(call, deadlineMs, (own) => this.#members.ready(own));
-        return await write(this.#sendWith, call, deadlineMs);
-      });
+      return await this.#traced("write", url, () =>
+        this.#calls.run(url, { signal: options.signal }, async (call) => {
+          if (!this.#connected.list.isReady) await within(call, deadlineMs, (own) => this.#connected.list.ready(own));
+          return await write(this.#connected.sendWith, call, deadlineMs);
+        }),
+      );
     } finally {
       this.#near?.drop({ url });
     }
   }
 
-  /** Waits for the first answer of a member. If object stores can answer, only for the first failure. */
-  async #whenReady(call: CallLimits): Promise<void> {
-    if (this.#fallback === undefined) await this.#members.ready(call);
-    else await this.#members.connected(call).catch((error: unknown) => mayContinue(error, this.#options, call));
-  }
-
   async #close(): Promise<void> {
     this.#near?.close();
     await this.#calls.close();
-    await this.#local?.close();
-    await Promise.all([this.#members.close(), this.#breaker.close()]);
-    await this.#ports.connections.close();
-    await this.#ports.requests.close();
+    await this.#connected.close();
   }
-}
-
-/** Throws the error of a failed connect, unless object stores can answer instead of members. */
-function mayContinue(error: unknown, { fallback }: ClientOptions, call: CallLimits): void {
-  if (fallback === undefined || call.ended !== undefined || CacheError.from(error).code !== "UNAVAILABLE") throw error;
-}
-
-function availabilityEntry(address: string, isReachable: boolean): LogEntry {
-  return isReachable
-    ? { level: "info", event: "member-reachable", message: `the member at ${address} answers again` }
-    : { level: "warn", event: "member-unreachable", message: `the member at ${address} does not answer` };
 }

@@ -186,7 +186,8 @@ const canLimitStacks = Object.getOwnPropertyDescriptor(Error, "stackTraceLimit")
  * logged and never sent. Errors of expected outcomes have no stack frames (see `ErrorKind.expected`).
  */
 export class CacheError extends Error {
-  override readonly name = "CacheError";
+  /** `AbortError` or `TimeoutError` if the caller's signal ended the call, so that libraries recognise it. */
+  override readonly name: "CacheError" | "AbortError" | "TimeoutError";
   readonly code: ErrorCode;
   /**
    * The origin was asked as often as one read may ask it. Nobody repeats such a request: neither another member nor the client. Over
@@ -199,12 +200,18 @@ export class CacheError extends Error {
   constructor(
     code: ErrorCode,
     message: string,
-    options?: { cause?: unknown; isOriginTried?: boolean | undefined; s3Code?: S3Code | undefined },
+    options?: {
+      cause?: unknown;
+      isOriginTried?: boolean | undefined;
+      s3Code?: S3Code | undefined;
+      name?: "AbortError" | "TimeoutError";
+    },
   ) {
     const limit = Error.stackTraceLimit;
     if (canLimitStacks && errorTable[code].expected) Error.stackTraceLimit = 0;
     super(oneLine(message), options);
     if (canLimitStacks) Error.stackTraceLimit = limit;
+    this.name = options?.name ?? "CacheError";
     this.code = code;
     this.isOriginTried = options?.isOriginTried === true;
     this.s3Code = options?.s3Code;

@@ -29,6 +29,19 @@ describe("a running call", () => {
     expect(new RunningCall({ clock, subject, signal: timedOut }).signal.reason).toMatchObject({ code: "DEADLINE_EXCEEDED" });
   });
 
+  it("names its error as the platform does, with the signal's reason as the cause", () => {
+    const clock = new ManualClock(0);
+    const [own, late] = [new Error("own"), new DOMException("late", "TimeoutError")];
+    expect(new RunningCall({ clock, subject, signal: AbortSignal.abort(own) }).ended).toMatchObject({
+      name: "AbortError",
+      cause: own,
+    });
+    expect(new RunningCall({ clock, subject, signal: AbortSignal.abort(late) }).ended).toMatchObject({
+      name: "TimeoutError",
+      cause: late,
+    });
+  });
+
   it("leaves no timer and no listener after any kind of end", () => {
     const clock = new ManualClock(0);
     const caller = new AbortController();

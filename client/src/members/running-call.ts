@@ -115,11 +115,14 @@ export class RunningCall implements CallLimits {
   }
 }
 
-/** Converts an abort reason to a CacheError. Any reason of the caller means CANCELLED, except a timeout. */
+/**
+ * Converts an abort reason to a CacheError. Any reason of the caller means CANCELLED, except a timeout. Its name is the one that the
+ * platform's own functions use, and its cause is the reason.
+ */
 function cancellation(subject: string, reason: unknown): CacheError {
   if (reason instanceof CacheError) return reason;
   const timedOut = reason instanceof Error && reason.name === "TimeoutError";
   return timedOut
-    ? new CacheError("DEADLINE_EXCEEDED", `${subject}: the caller's time-out is over`, { cause: reason })
-    : new CacheError("CANCELLED", `${subject}: cancelled by the caller`, { cause: reason });
+    ? new CacheError("DEADLINE_EXCEEDED", `${subject}: the caller's time-out is over`, { cause: reason, name: "TimeoutError" })
+    : new CacheError("CANCELLED", `${subject}: cancelled by the caller`, { cause: reason, name: "AbortError" });
 }
