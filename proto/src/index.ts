@@ -34,12 +34,17 @@ export {
   TouchedBlock,
   TouchRequest,
   TouchResponse,
+  ValueAnswer,
+  ValueCall,
+  ValueEntry,
+  ValueEventMessage,
   VersionChangedRequest,
   VersionChangedResponse,
   WarmBlock,
   WarmProgress,
   WarmRequest,
   WatchMembersRequest,
+  WatchValuesRequest,
 } from "./gen/cache.js";
 export * from "./http-headers.js";
 export * from "./listen-addresses.js";

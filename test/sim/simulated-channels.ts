@@ -112,6 +112,7 @@ export function simulatedConnections(network: SimulatedNetwork, caller: Simulate
     blocks: members,
     calls: members,
     objects: members,
+    values: members,
     keepOnly: (addresses) => members.keepOnly(new Set(addresses.map(({ grpcAddress }) => grpcAddress))),
     renew: () => members.keepOnly(new Set()),
     close: () => members.close(),

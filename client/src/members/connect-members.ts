@@ -61,6 +61,7 @@ export function connectMembers(options: ConnectMembersOptions): MemberConnection
     blocks,
     calls,
     objects: calls,
+    values: calls,
     keepOnly(addresses) {
       const httpAddresses = new Set(addresses.map(({ httpAddress }) => httpAddress));
       http.keepOnly(httpAddresses);

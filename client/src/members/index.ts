@@ -36,6 +36,7 @@ export {
   type ReadRequest,
   type ReadTarget,
   Unreachable,
+  type ValueCalls,
 } from "./ports.js";
 export { proveMember } from "./prove-member.js";
 export { RunningCall } from "./running-call.js";

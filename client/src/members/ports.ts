@@ -12,7 +12,11 @@ import {
   type RecordAnswer,
   type RenewLeasesRequest,
   type RenewLeasesResponse,
+  type ValueAnswer,
+  type ValueCall,
+  type ValueEventMessage,
   type WarmProgress,
+  type WatchValuesRequest,
 } from "@frontcache/proto";
 
 /** The addresses of a member's listeners. */
@@ -217,11 +221,24 @@ export interface ObjectCalls {
   ): Promise<boolean>;
 }
 
+/** Calls by which members keep values, the objects of `cache://`. Only members make them. Every method rejects as those of MemberCalls do. */
+export interface ValueCalls {
+  callValues(address: MemberAddress, call: ValueCall, limits: CallLimits): Promise<ValueAnswer>;
+  /** Passes on events of values whose requests the member took, until the member or the limits end the watch. */
+  watchValues(
+    address: MemberAddress,
+    request: WatchValuesRequest,
+    onEvent: (event: ValueEventMessage) => void,
+    limits: CallLimits,
+  ): Promise<void>;
+}
+
 /** The connections to all members. */
 export interface MemberConnections {
   readonly blocks: BlockTransport;
   readonly calls: MemberCalls;
   readonly objects: ObjectCalls;
+  readonly values: ValueCalls;
   /** Closes the connections to all other members after their running calls. */
   keepOnly(addresses: readonly MemberAddress[]): void;
   /** Uses new connections for further calls; running calls end on theirs. */

@@ -35,7 +35,7 @@ export interface AskedRead extends ReadRequest {
 }
 
 /** Members in memory that have all cached one ramp object. */
-export class FakeTransport implements BlockTransport, MemberCalls, Omit<MemberConnections, "objects"> {
+export class FakeTransport implements BlockTransport, MemberCalls, Omit<MemberConnections, "objects" | "values"> {
   readonly blocks = this;
   readonly calls = this;
   /** The current object; tests overwrite it. */

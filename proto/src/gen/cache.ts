@@ -300,6 +300,185 @@ export interface HandOverResponse {
   confirmed: boolean;
 }
 
+/** What a member knows of one version of a value. */
+export interface ValueEntry {
+  /** cache://bucket/key */
+  url: string;
+  /** hybrid logical time and member; the larger one is newer */
+  version: string;
+  size: number;
+  /** milliseconds since 1970 */
+  createdMs: number;
+  /** 0: never */
+  expiresMs: number;
+  flags: number;
+  metadata: { [key: string]: string };
+  /** empty: none */
+  contentType: string;
+  /** this version is the absence of a value */
+  deleted: boolean;
+  /** the sender has the bytes */
+  present: boolean;
+}
+
+export interface ValueEntry_MetadataEntry {
+  key: string;
+  value: string;
+}
+
+/** One of these steps. */
+export interface ValueCall {
+  /** the sender */
+  name: string;
+  lookUp: ValueLookUp | undefined;
+  begin: ValueBegin | undefined;
+  write: ValueWrite | undefined;
+  commit: ValueCommit | undefined;
+  abandon: ValueAbandon | undefined;
+  read: ValueReadCall | undefined;
+  offer: ValueOffer | undefined;
+  changes: ValueChanges | undefined;
+  list: ValueListCall | undefined;
+  lock: ValueLockCall | undefined;
+}
+
+export interface ValueAnswer {
+  entries: ValueEntry[];
+  /** of a read */
+  data: Buffer;
+  /** of a read: no bytes follow; of changes and lists: no entries follow */
+  ended: boolean;
+  /** of a read: the bytes of the value that have arrived */
+  size: number;
+  /** of changes: ask for those after it */
+  sequence: number;
+  /** of changes: of the answering process */
+  epoch: string;
+  /** why a begin, commit, offer or lock was refused; empty: it was not */
+  conflict: string;
+  /** the largest version of the value that the member knows; empty: none */
+  largest: string;
+  /** of an offer: there was a value before */
+  existed: boolean;
+  /** of an upload: the ranges that are written */
+  present: ValueSpan[];
+  /** the running upload; absent: none */
+  upload:
+    | ValueEntry
+    | undefined;
+  /** of a lock */
+  endsMs: number;
+  /** of a look-up: a writer of the first URL is at work */
+  writing: boolean;
+}
+
+export interface ValueSpan {
+  start: number;
+  /** one past the last byte */
+  end: number;
+}
+
+export interface ValueLookUp {
+  urls: string[];
+}
+
+export interface ValueBegin {
+  /** its size is that of an upload, or of a body if that is known */
+  entry:
+    | ValueEntry
+    | undefined;
+  /** ranges come in any order */
+  upload: boolean;
+  /** the size is known */
+  sized: boolean;
+  /** "refuse": not if another writer is at work; empty: anyhow */
+  whileWritten: string;
+  /** not if there is a value */
+  exclusive: boolean;
+  /** with whole: all bytes of the value */
+  data: Buffer;
+  /** commit at once */
+  whole: boolean;
+}
+
+export interface ValueWrite {
+  url: string;
+  /** empty: the running upload */
+  version: string;
+  offset: number;
+  data: Buffer;
+}
+
+export interface ValueCommit {
+  url: string;
+  version: string;
+  /** of a body whose size was not known */
+  size: number;
+  /** take the following time */
+  expires: boolean;
+  expiresMs: number;
+  /** the running upload becomes this version */
+  upload: boolean;
+}
+
+export interface ValueAbandon {
+  url: string;
+  /** empty: the running upload */
+  version: string;
+}
+
+export interface ValueReadCall {
+  url: string;
+  /** empty: the current one */
+  version: string;
+  offset: number;
+  /** most bytes of the answer */
+  length: number;
+  /** a version that is being written, too; waits for its bytes */
+  follow: boolean;
+}
+
+export interface ValueOffer {
+  /** deletions, or versions whose bytes other members have */
+  entries: ValueEntry[];
+  /** a client deletes: refused if the value is locked */
+  client: boolean;
+}
+
+export interface ValueChanges {
+  epoch: string;
+  sequence: number;
+  /** of the sender's member list */
+  hash: string;
+}
+
+export interface ValueListCall {
+  bucket: string;
+  prefix: string;
+  after: string;
+  limit: number;
+}
+
+export interface ValueLockCall {
+  url: string;
+  holder: string;
+  /** 0: unlock */
+  seconds: number;
+}
+
+export interface WatchValuesRequest {
+  bucket: string;
+  prefix: string;
+}
+
+export interface ValueEventMessage {
+  /** insert, ready or delete */
+  event: string;
+  url: string;
+  /** of ready */
+  entry: ValueEntry | undefined;
+}
+
 function createBaseLookupOwnerRequest(): LookupOwnerRequest {
   return { key: "", offset: 0 };
 }
@@ -2986,6 +3165,1779 @@ export const HandOverResponse: MessageFns<HandOverResponse> = {
   },
 };
 
+function createBaseValueEntry(): ValueEntry {
+  return {
+    url: "",
+    version: "",
+    size: 0,
+    createdMs: 0,
+    expiresMs: 0,
+    flags: 0,
+    metadata: {},
+    contentType: "",
+    deleted: false,
+    present: false,
+  };
+}
+
+export const ValueEntry: MessageFns<ValueEntry> = {
+  encode(message: ValueEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.url !== "") {
+      writer.uint32(10).string(message.url);
+    }
+    if (message.version !== "") {
+      writer.uint32(18).string(message.version);
+    }
+    if (message.size !== 0) {
+      writer.uint32(24).uint64(message.size);
+    }
+    if (message.createdMs !== 0) {
+      writer.uint32(32).uint64(message.createdMs);
+    }
+    if (message.expiresMs !== 0) {
+      writer.uint32(40).uint64(message.expiresMs);
+    }
+    if (message.flags !== 0) {
+      writer.uint32(48).uint32(message.flags);
+    }
+    globalThis.Object.entries(message.metadata).forEach(([key, value]: [string, string]) => {
+      ValueEntry_MetadataEntry.encode({ key: key as any, value }, writer.uint32(58).fork()).join();
+    });
+    if (message.contentType !== "") {
+      writer.uint32(66).string(message.contentType);
+    }
+    if (message.deleted !== false) {
+      writer.uint32(72).bool(message.deleted);
+    }
+    if (message.present !== false) {
+      writer.uint32(80).bool(message.present);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ValueEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseValueEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.url = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.version = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.size = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.createdMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.expiresMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.flags = reader.uint32();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            const entry7 = ValueEntry_MetadataEntry.decode(reader, reader.uint32());
+            if (entry7.value !== undefined) {
+              message.metadata[entry7.key] = entry7.value;
+            }
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.contentType = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.deleted = reader.bool();
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.present = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ValueEntry>): ValueEntry {
+    return ValueEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ValueEntry>): ValueEntry {
+    const message = createBaseValueEntry();
+    message.url = object.url ?? "";
+    message.version = object.version ?? "";
+    message.size = object.size ?? 0;
+    message.createdMs = object.createdMs ?? 0;
+    message.expiresMs = object.expiresMs ?? 0;
+    message.flags = object.flags ?? 0;
+    message.metadata = (globalThis.Object.entries(object.metadata ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    message.contentType = object.contentType ?? "";
+    message.deleted = object.deleted ?? false;
+    message.present = object.present ?? false;
+    return message;
+  },
+};
+
+function createBaseValueEntry_MetadataEntry(): ValueEntry_MetadataEntry {
+  return { key: "", value: "" };
+}
+
+export const ValueEntry_MetadataEntry: MessageFns<ValueEntry_MetadataEntry> = {
+  encode(message: ValueEntry_MetadataEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ValueEntry_MetadataEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseValueEntry_MetadataEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ValueEntry_MetadataEntry>): ValueEntry_MetadataEntry {
+    return ValueEntry_MetadataEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ValueEntry_MetadataEntry>): ValueEntry_MetadataEntry {
+    const message = createBaseValueEntry_MetadataEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseValueCall(): ValueCall {
+  return {
+    name: "",
+    lookUp: undefined,
+    begin: undefined,
+    write: undefined,
+    commit: undefined,
+    abandon: undefined,
+    read: undefined,
+    offer: undefined,
+    changes: undefined,
+    list: undefined,
+    lock: undefined,
+  };
+}
+
+export const ValueCall: MessageFns<ValueCall> = {
+  encode(message: ValueCall, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.lookUp !== undefined) {
+      ValueLookUp.encode(message.lookUp, writer.uint32(18).fork()).join();
+    }
+    if (message.begin !== undefined) {
+      ValueBegin.encode(message.begin, writer.uint32(26).fork()).join();
+    }
+    if (message.write !== undefined) {
+      ValueWrite.encode(message.write, writer.uint32(34).fork()).join();
+    }
+    if (message.commit !== undefined) {
+      ValueCommit.encode(message.commit, writer.uint32(42).fork()).join();
+    }
+    if (message.abandon !== undefined) {
+      ValueAbandon.encode(message.abandon, writer.uint32(50).fork()).join();
+    }
+    if (message.read !== undefined) {
+      ValueReadCall.encode(message.read, writer.uint32(58).fork()).join();
+    }
+    if (message.offer !== undefined) {
+      ValueOffer.encode(message.offer, writer.uint32(66).fork()).join();
+    }
+    if (message.changes !== undefined) {
+      ValueChanges.encode(message.changes, writer.uint32(74).fork()).join();
+    }
+    if (message.list !== undefined) {
+      ValueListCall.encode(message.list, writer.uint32(82).fork()).join();
+    }
+    if (message.lock !== undefined) {
+      ValueLockCall.encode(message.lock, writer.uint32(90).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ValueCall {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseValueCall();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.lookUp = ValueLookUp.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.begin = ValueBegin.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.write = ValueWrite.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.commit = ValueCommit.decode(reader, reader.uint32());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.abandon = ValueAbandon.decode(reader, reader.uint32());
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.read = ValueReadCall.decode(reader, reader.uint32());
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.offer = ValueOffer.decode(reader, reader.uint32());
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.changes = ValueChanges.decode(reader, reader.uint32());
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.list = ValueListCall.decode(reader, reader.uint32());
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.lock = ValueLockCall.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ValueCall>): ValueCall {
+    return ValueCall.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ValueCall>): ValueCall {
+    const message = createBaseValueCall();
+    message.name = object.name ?? "";
+    message.lookUp = (object.lookUp !== undefined && object.lookUp !== null)
+      ? ValueLookUp.fromPartial(object.lookUp)
+      : undefined;
+    message.begin = (object.begin !== undefined && object.begin !== null)
+      ? ValueBegin.fromPartial(object.begin)
+      : undefined;
+    message.write = (object.write !== undefined && object.write !== null)
+      ? ValueWrite.fromPartial(object.write)
+      : undefined;
+    message.commit = (object.commit !== undefined && object.commit !== null)
+      ? ValueCommit.fromPartial(object.commit)
+      : undefined;
+    message.abandon = (object.abandon !== undefined && object.abandon !== null)
+      ? ValueAbandon.fromPartial(object.abandon)
+      : undefined;
+    message.read = (object.read !== undefined && object.read !== null)
+      ? ValueReadCall.fromPartial(object.read)
+      : undefined;
+    message.offer = (object.offer !== undefined && object.offer !== null)
+      ? ValueOffer.fromPartial(object.offer)
+      : undefined;
+    message.changes = (object.changes !== undefined && object.changes !== null)
+      ? ValueChanges.fromPartial(object.changes)
+      : undefined;
+    message.list = (object.list !== undefined && object.list !== null)
+      ? ValueListCall.fromPartial(object.list)
+      : undefined;
+    message.lock = (object.lock !== undefined && object.lock !== null)
+      ? ValueLockCall.fromPartial(object.lock)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseValueAnswer(): ValueAnswer {
+  return {
+    entries: [],
+    data: Buffer.alloc(0),
+    ended: false,
+    size: 0,
+    sequence: 0,
+    epoch: "",
+    conflict: "",
+    largest: "",
+    existed: false,
+    present: [],
+    upload: undefined,
+    endsMs: 0,
+    writing: false,
+  };
+}
+
+export const ValueAnswer: MessageFns<ValueAnswer> = {
+  encode(message: ValueAnswer, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.entries) {
+      ValueEntry.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.data.length !== 0) {
+      writer.uint32(18).bytes(message.data);
+    }
+    if (message.ended !== false) {
+      writer.uint32(24).bool(message.ended);
+    }
+    if (message.size !== 0) {
+      writer.uint32(32).uint64(message.size);
+    }
+    if (message.sequence !== 0) {
+      writer.uint32(40).uint64(message.sequence);
+    }
+    if (message.epoch !== "") {
+      writer.uint32(50).string(message.epoch);
+    }
+    if (message.conflict !== "") {
+      writer.uint32(58).string(message.conflict);
+    }
+    if (message.largest !== "") {
+      writer.uint32(66).string(message.largest);
+    }
+    if (message.existed !== false) {
+      writer.uint32(72).bool(message.existed);
+    }
+    for (const v of message.present) {
+      ValueSpan.encode(v!, writer.uint32(82).fork()).join();
+    }
+    if (message.upload !== undefined) {
+      ValueEntry.encode(message.upload, writer.uint32(90).fork()).join();
+    }
+    if (message.endsMs !== 0) {
+      writer.uint32(96).uint64(message.endsMs);
+    }
+    if (message.writing !== false) {
+      writer.uint32(104).bool(message.writing);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ValueAnswer {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseValueAnswer();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.entries.push(ValueEntry.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.data = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.ended = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.size = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.sequence = longToNumber(reader.uint64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.epoch = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.conflict = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.largest = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.existed = reader.bool();
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.present.push(ValueSpan.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.upload = ValueEntry.decode(reader, reader.uint32());
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.endsMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.writing = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ValueAnswer>): ValueAnswer {
+    return ValueAnswer.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ValueAnswer>): ValueAnswer {
+    const message = createBaseValueAnswer();
+    message.entries = object.entries?.map((e) => ValueEntry.fromPartial(e)) || [];
+    message.data = object.data ?? Buffer.alloc(0);
+    message.ended = object.ended ?? false;
+    message.size = object.size ?? 0;
+    message.sequence = object.sequence ?? 0;
+    message.epoch = object.epoch ?? "";
+    message.conflict = object.conflict ?? "";
+    message.largest = object.largest ?? "";
+    message.existed = object.existed ?? false;
+    message.present = object.present?.map((e) => ValueSpan.fromPartial(e)) || [];
+    message.upload = (object.upload !== undefined && object.upload !== null)
+      ? ValueEntry.fromPartial(object.upload)
+      : undefined;
+    message.endsMs = object.endsMs ?? 0;
+    message.writing = object.writing ?? false;
+    return message;
+  },
+};
+
+function createBaseValueSpan(): ValueSpan {
+  return { start: 0, end: 0 };
+}
+
+export const ValueSpan: MessageFns<ValueSpan> = {
+  encode(message: ValueSpan, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.start !== 0) {
+      writer.uint32(8).uint64(message.start);
+    }
+    if (message.end !== 0) {
+      writer.uint32(16).uint64(message.end);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ValueSpan {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseValueSpan();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.start = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.end = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ValueSpan>): ValueSpan {
+    return ValueSpan.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ValueSpan>): ValueSpan {
+    const message = createBaseValueSpan();
+    message.start = object.start ?? 0;
+    message.end = object.end ?? 0;
+    return message;
+  },
+};
+
+function createBaseValueLookUp(): ValueLookUp {
+  return { urls: [] };
+}
+
+export const ValueLookUp: MessageFns<ValueLookUp> = {
+  encode(message: ValueLookUp, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.urls) {
+      writer.uint32(10).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ValueLookUp {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseValueLookUp();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.urls.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ValueLookUp>): ValueLookUp {
+    return ValueLookUp.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ValueLookUp>): ValueLookUp {
+    const message = createBaseValueLookUp();
+    message.urls = object.urls?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseValueBegin(): ValueBegin {
+  return {
+    entry: undefined,
+    upload: false,
+    sized: false,
+    whileWritten: "",
+    exclusive: false,
+    data: Buffer.alloc(0),
+    whole: false,
+  };
+}
+
+export const ValueBegin: MessageFns<ValueBegin> = {
+  encode(message: ValueBegin, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.entry !== undefined) {
+      ValueEntry.encode(message.entry, writer.uint32(10).fork()).join();
+    }
+    if (message.upload !== false) {
+      writer.uint32(16).bool(message.upload);
+    }
+    if (message.sized !== false) {
+      writer.uint32(24).bool(message.sized);
+    }
+    if (message.whileWritten !== "") {
+      writer.uint32(34).string(message.whileWritten);
+    }
+    if (message.exclusive !== false) {
+      writer.uint32(40).bool(message.exclusive);
+    }
+    if (message.data.length !== 0) {
+      writer.uint32(50).bytes(message.data);
+    }
+    if (message.whole !== false) {
+      writer.uint32(56).bool(message.whole);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ValueBegin {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseValueBegin();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.entry = ValueEntry.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.upload = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.sized = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.whileWritten = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.exclusive = reader.bool();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.data = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.whole = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ValueBegin>): ValueBegin {
+    return ValueBegin.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ValueBegin>): ValueBegin {
+    const message = createBaseValueBegin();
+    message.entry = (object.entry !== undefined && object.entry !== null)
+      ? ValueEntry.fromPartial(object.entry)
+      : undefined;
+    message.upload = object.upload ?? false;
+    message.sized = object.sized ?? false;
+    message.whileWritten = object.whileWritten ?? "";
+    message.exclusive = object.exclusive ?? false;
+    message.data = object.data ?? Buffer.alloc(0);
+    message.whole = object.whole ?? false;
+    return message;
+  },
+};
+
+function createBaseValueWrite(): ValueWrite {
+  return { url: "", version: "", offset: 0, data: Buffer.alloc(0) };
+}
+
+export const ValueWrite: MessageFns<ValueWrite> = {
+  encode(message: ValueWrite, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.url !== "") {
+      writer.uint32(10).string(message.url);
+    }
+    if (message.version !== "") {
+      writer.uint32(18).string(message.version);
+    }
+    if (message.offset !== 0) {
+      writer.uint32(24).uint64(message.offset);
+    }
+    if (message.data.length !== 0) {
+      writer.uint32(34).bytes(message.data);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ValueWrite {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseValueWrite();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.url = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.version = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.offset = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.data = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ValueWrite>): ValueWrite {
+    return ValueWrite.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ValueWrite>): ValueWrite {
+    const message = createBaseValueWrite();
+    message.url = object.url ?? "";
+    message.version = object.version ?? "";
+    message.offset = object.offset ?? 0;
+    message.data = object.data ?? Buffer.alloc(0);
+    return message;
+  },
+};
+
+function createBaseValueCommit(): ValueCommit {
+  return { url: "", version: "", size: 0, expires: false, expiresMs: 0, upload: false };
+}
+
+export const ValueCommit: MessageFns<ValueCommit> = {
+  encode(message: ValueCommit, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.url !== "") {
+      writer.uint32(10).string(message.url);
+    }
+    if (message.version !== "") {
+      writer.uint32(18).string(message.version);
+    }
+    if (message.size !== 0) {
+      writer.uint32(24).uint64(message.size);
+    }
+    if (message.expires !== false) {
+      writer.uint32(32).bool(message.expires);
+    }
+    if (message.expiresMs !== 0) {
+      writer.uint32(40).uint64(message.expiresMs);
+    }
+    if (message.upload !== false) {
+      writer.uint32(48).bool(message.upload);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ValueCommit {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseValueCommit();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.url = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.version = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.size = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.expires = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.expiresMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.upload = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ValueCommit>): ValueCommit {
+    return ValueCommit.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ValueCommit>): ValueCommit {
+    const message = createBaseValueCommit();
+    message.url = object.url ?? "";
+    message.version = object.version ?? "";
+    message.size = object.size ?? 0;
+    message.expires = object.expires ?? false;
+    message.expiresMs = object.expiresMs ?? 0;
+    message.upload = object.upload ?? false;
+    return message;
+  },
+};
+
+function createBaseValueAbandon(): ValueAbandon {
+  return { url: "", version: "" };
+}
+
+export const ValueAbandon: MessageFns<ValueAbandon> = {
+  encode(message: ValueAbandon, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.url !== "") {
+      writer.uint32(10).string(message.url);
+    }
+    if (message.version !== "") {
+      writer.uint32(18).string(message.version);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ValueAbandon {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseValueAbandon();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.url = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.version = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ValueAbandon>): ValueAbandon {
+    return ValueAbandon.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ValueAbandon>): ValueAbandon {
+    const message = createBaseValueAbandon();
+    message.url = object.url ?? "";
+    message.version = object.version ?? "";
+    return message;
+  },
+};
+
+function createBaseValueReadCall(): ValueReadCall {
+  return { url: "", version: "", offset: 0, length: 0, follow: false };
+}
+
+export const ValueReadCall: MessageFns<ValueReadCall> = {
+  encode(message: ValueReadCall, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.url !== "") {
+      writer.uint32(10).string(message.url);
+    }
+    if (message.version !== "") {
+      writer.uint32(18).string(message.version);
+    }
+    if (message.offset !== 0) {
+      writer.uint32(24).uint64(message.offset);
+    }
+    if (message.length !== 0) {
+      writer.uint32(32).uint64(message.length);
+    }
+    if (message.follow !== false) {
+      writer.uint32(40).bool(message.follow);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ValueReadCall {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseValueReadCall();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.url = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.version = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.offset = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.length = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.follow = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ValueReadCall>): ValueReadCall {
+    return ValueReadCall.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ValueReadCall>): ValueReadCall {
+    const message = createBaseValueReadCall();
+    message.url = object.url ?? "";
+    message.version = object.version ?? "";
+    message.offset = object.offset ?? 0;
+    message.length = object.length ?? 0;
+    message.follow = object.follow ?? false;
+    return message;
+  },
+};
+
+function createBaseValueOffer(): ValueOffer {
+  return { entries: [], client: false };
+}
+
+export const ValueOffer: MessageFns<ValueOffer> = {
+  encode(message: ValueOffer, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.entries) {
+      ValueEntry.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.client !== false) {
+      writer.uint32(16).bool(message.client);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ValueOffer {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseValueOffer();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.entries.push(ValueEntry.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.client = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ValueOffer>): ValueOffer {
+    return ValueOffer.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ValueOffer>): ValueOffer {
+    const message = createBaseValueOffer();
+    message.entries = object.entries?.map((e) => ValueEntry.fromPartial(e)) || [];
+    message.client = object.client ?? false;
+    return message;
+  },
+};
+
+function createBaseValueChanges(): ValueChanges {
+  return { epoch: "", sequence: 0, hash: "" };
+}
+
+export const ValueChanges: MessageFns<ValueChanges> = {
+  encode(message: ValueChanges, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.epoch !== "") {
+      writer.uint32(10).string(message.epoch);
+    }
+    if (message.sequence !== 0) {
+      writer.uint32(16).uint64(message.sequence);
+    }
+    if (message.hash !== "") {
+      writer.uint32(26).string(message.hash);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ValueChanges {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseValueChanges();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.epoch = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.sequence = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.hash = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ValueChanges>): ValueChanges {
+    return ValueChanges.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ValueChanges>): ValueChanges {
+    const message = createBaseValueChanges();
+    message.epoch = object.epoch ?? "";
+    message.sequence = object.sequence ?? 0;
+    message.hash = object.hash ?? "";
+    return message;
+  },
+};
+
+function createBaseValueListCall(): ValueListCall {
+  return { bucket: "", prefix: "", after: "", limit: 0 };
+}
+
+export const ValueListCall: MessageFns<ValueListCall> = {
+  encode(message: ValueListCall, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.bucket !== "") {
+      writer.uint32(10).string(message.bucket);
+    }
+    if (message.prefix !== "") {
+      writer.uint32(18).string(message.prefix);
+    }
+    if (message.after !== "") {
+      writer.uint32(26).string(message.after);
+    }
+    if (message.limit !== 0) {
+      writer.uint32(32).uint32(message.limit);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ValueListCall {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseValueListCall();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.bucket = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.prefix = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.after = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.limit = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ValueListCall>): ValueListCall {
+    return ValueListCall.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ValueListCall>): ValueListCall {
+    const message = createBaseValueListCall();
+    message.bucket = object.bucket ?? "";
+    message.prefix = object.prefix ?? "";
+    message.after = object.after ?? "";
+    message.limit = object.limit ?? 0;
+    return message;
+  },
+};
+
+function createBaseValueLockCall(): ValueLockCall {
+  return { url: "", holder: "", seconds: 0 };
+}
+
+export const ValueLockCall: MessageFns<ValueLockCall> = {
+  encode(message: ValueLockCall, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.url !== "") {
+      writer.uint32(10).string(message.url);
+    }
+    if (message.holder !== "") {
+      writer.uint32(18).string(message.holder);
+    }
+    if (message.seconds !== 0) {
+      writer.uint32(24).uint32(message.seconds);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ValueLockCall {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseValueLockCall();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.url = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.holder = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.seconds = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ValueLockCall>): ValueLockCall {
+    return ValueLockCall.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ValueLockCall>): ValueLockCall {
+    const message = createBaseValueLockCall();
+    message.url = object.url ?? "";
+    message.holder = object.holder ?? "";
+    message.seconds = object.seconds ?? 0;
+    return message;
+  },
+};
+
+function createBaseWatchValuesRequest(): WatchValuesRequest {
+  return { bucket: "", prefix: "" };
+}
+
+export const WatchValuesRequest: MessageFns<WatchValuesRequest> = {
+  encode(message: WatchValuesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.bucket !== "") {
+      writer.uint32(10).string(message.bucket);
+    }
+    if (message.prefix !== "") {
+      writer.uint32(18).string(message.prefix);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WatchValuesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWatchValuesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.bucket = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.prefix = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<WatchValuesRequest>): WatchValuesRequest {
+    return WatchValuesRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<WatchValuesRequest>): WatchValuesRequest {
+    const message = createBaseWatchValuesRequest();
+    message.bucket = object.bucket ?? "";
+    message.prefix = object.prefix ?? "";
+    return message;
+  },
+};
+
+function createBaseValueEventMessage(): ValueEventMessage {
+  return { event: "", url: "", entry: undefined };
+}
+
+export const ValueEventMessage: MessageFns<ValueEventMessage> = {
+  encode(message: ValueEventMessage, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.event !== "") {
+      writer.uint32(10).string(message.event);
+    }
+    if (message.url !== "") {
+      writer.uint32(18).string(message.url);
+    }
+    if (message.entry !== undefined) {
+      ValueEntry.encode(message.entry, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ValueEventMessage {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseValueEventMessage();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.event = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.url = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.entry = ValueEntry.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ValueEventMessage>): ValueEventMessage {
+    return ValueEventMessage.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ValueEventMessage>): ValueEventMessage {
+    const message = createBaseValueEventMessage();
+    message.event = object.event ?? "";
+    message.url = object.url ?? "";
+    message.entry = (object.entry !== undefined && object.entry !== null)
+      ? ValueEntry.fromPartial(object.entry)
+      : undefined;
+    return message;
+  },
+};
+
 /** For clients of FrontCache since it was split into routers and servers. */
 export type RouterServiceDefinition = typeof RouterServiceDefinition;
 export const RouterServiceDefinition = {
@@ -3111,6 +5063,24 @@ export const CacheServiceDefinition = {
       requestType: HandOverRequest as typeof HandOverRequest,
       requestStream: false,
       responseType: HandOverResponse as typeof HandOverResponse,
+      responseStream: true,
+      options: {},
+    },
+    /** A step of keeping values, the objects of cache:// that have no origin. */
+    callValues: {
+      name: "CallValues",
+      requestType: ValueCall as typeof ValueCall,
+      requestStream: false,
+      responseType: ValueAnswer as typeof ValueAnswer,
+      responseStream: false,
+      options: {},
+    },
+    /** Events of values whose requests the receiver took, until the sender cancels. */
+    watchValues: {
+      name: "WatchValues",
+      requestType: WatchValuesRequest as typeof WatchValuesRequest,
+      requestStream: false,
+      responseType: ValueEventMessage as typeof ValueEventMessage,
       responseStream: true,
       options: {},
     },

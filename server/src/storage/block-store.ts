@@ -263,6 +263,26 @@ export class BlockStore {
     return this.#index.cachedBytes(url, version);
   }
 
+  /** Returns whether the first `segments` segments of a block are cached. Not a use of the block. */
+  contains(id: BlockId, segments: number): boolean {
+    const block = this.#closed ? undefined : this.#index.get(id);
+    for (let segment = 0; segment < segments; segment++) if (block?.segments.has(segment) !== true) return false;
+    return true;
+  }
+
+  /** Drops a segment of a block, which may then be written with other bytes. Never rejects. */
+  async drop(id: BlockId, segment: number): Promise<void> {
+    const block = this.#closed ? undefined : this.#index.get(id);
+    if (block?.segments.has(segment) !== true) return;
+    block.drop(segment);
+    await this.#writer.forget(block, segment);
+  }
+
+  /** Yields the ids of the cached blocks of all URLs that begin with a prefix. */
+  *ids(prefix: string): Generator<BlockId> {
+    for (const block of this.#index.select({ prefix })) yield block.id;
+  }
+
   /** Returns the usage and health of the volumes. */
   status(): StorageStatus {
     return {

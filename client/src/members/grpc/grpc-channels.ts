@@ -47,6 +47,8 @@ export type ServiceCalls = Pick<
   | "renewLeases"
   | "versionChanged"
   | "handOver"
+  | "callValues"
+  | "watchValues"
 >;
 
 /** The port of channels to members; the simulation replaces it. */

@@ -18,7 +18,11 @@ import {
   type RenewLeasesResponse,
   type StatResponse,
   type TouchResponse,
+  type ValueAnswer,
+  type ValueCall,
+  type ValueEventMessage,
   type WarmProgress,
+  type WatchValuesRequest,
 } from "@frontcache/proto";
 import type { Metadata } from "@grpc/grpc-js";
 import type { Access } from "../access.js";
@@ -34,6 +38,7 @@ import type {
   ObjectStat,
   ReadTarget,
   StatQuestion,
+  ValueCalls,
   WarmOrder,
   WatchEnd,
 } from "../ports.js";
@@ -56,7 +61,7 @@ export interface GrpcMembersOptions {
 }
 
 /** Calls to members over gRPC. The bytes of a read are copied once, from the received message into the target. */
-export class GrpcMembers implements BlockTransport, MemberCalls, ObjectCalls {
+export class GrpcMembers implements BlockTransport, MemberCalls, ObjectCalls, ValueCalls {
   readonly #channels: Channels;
   readonly #clock: Clock;
   readonly #access: Access;
@@ -193,6 +198,25 @@ export class GrpcMembers implements BlockTransport, MemberCalls, ObjectCalls {
     };
     await receiveAll(stream, onMessage, call);
     return isConfirmed;
+  }
+
+  async callValues(address: MemberAddress, request: ValueCall, limits: CallLimits): Promise<ValueAnswer> {
+    const call = await this.#call(address, "a call about values", limits);
+    return receiveOne<ValueAnswer>(
+      (callback) => call.client.callValues(request, this.#metadata(), callOptions(limits), callback),
+      call,
+    );
+  }
+
+  async watchValues(
+    address: MemberAddress,
+    request: WatchValuesRequest,
+    onEvent: (event: ValueEventMessage) => void,
+    limits: CallLimits,
+  ): Promise<void> {
+    // Without events the member is silent.
+    const call = { ...(await this.#call(address, "events of values", limits)), silence: undefined };
+    await receiveAll(call.client.watchValues(request, this.#metadata(), callOptions(limits)), onEvent, call);
   }
 
   async watchMembers(address: MemberAddress, onMembers: (list: MemberList) => void, limits: CallLimits): Promise<WatchEnd> {

@@ -1,9 +1,9 @@
-import type { BlockTransport, MemberCalls, ObjectCalls } from "../ports.js";
+import type { BlockTransport, MemberCalls, ObjectCalls, ValueCalls } from "../ports.js";
 import type { GrpcChannelsOptions } from "./grpc-channels.js";
 import type { GrpcMembers } from "./grpc-members.js";
 
 /** Calls to members over gRPC that load grpc-js with the first call. */
-export interface LazyGrpcMembers extends BlockTransport, MemberCalls, ObjectCalls {
+export interface LazyGrpcMembers extends BlockTransport, MemberCalls, ObjectCalls, ValueCalls {
   /** Closes the connections to all other members. */
   keepOnly(grpcAddresses: ReadonlySet<string>): void;
   /** Uses new connections for further calls. */
@@ -31,6 +31,8 @@ export function lazyGrpcMembers(options: GrpcChannelsOptions): LazyGrpcMembers {
     renewLeases: async (...call) => (members ?? (await load())).renewLeases(...call),
     versionChanged: async (...call) => (members ?? (await load())).versionChanged(...call),
     handOver: async (...call) => (members ?? (await load())).handOver(...call),
+    callValues: async (...call) => (members ?? (await load())).callValues(...call),
+    watchValues: async (...call) => (members ?? (await load())).watchValues(...call),
     watchMembers: async (...call) => (members ?? (await load())).watchMembers(...call),
     probe: async (...call) => (members ?? (await load())).probe(...call),
     keepOnly: (grpcAddresses) => members?.keepOnly(grpcAddresses),

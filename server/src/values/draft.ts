@@ -1,0 +1,261 @@
+import { CacheError, outOfRange, segmentCount, type ValueEntry } from "@frontcache/proto";
+import { TransientMap, untilAborted } from "@frontcache/proto/runtime";
+import type { BlockPin } from "../storage/block.js";
+import { SpanSet } from "./span-set.js";
+import type { ValueBlocks } from "./value-blocks.js";
+
+/** Memory of a member for segments that are being written. */
+const MOST_BUFFER_BYTES = 128 << 20;
+
+/** Counts the memory of all drafts. */
+export class DraftMemory {
+  #bytes = 0;
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  take(bytes: number): boolean {
+    if (this.#bytes + bytes > MOST_BUFFER_BYTES) return false;
+    this.#bytes += bytes;
+    return true;
+  }
+
+  give(bytes: number): void {
+    this.#bytes -= bytes;
+  }
+}
+
+export interface DraftOptions {
+  readonly entry: ValueEntry;
+  /** The size is `entry.size`; false: it is known at the end, and all bytes come in order. */
+  readonly isSized: boolean;
+  readonly isUpload: boolean;
+  /** The value comes from another member. */
+  readonly isCopy: boolean;
+  /** The value must not exist when the draft is finished. */
+  readonly isExclusive: boolean;
+  readonly blocks: ValueBlocks;
+  readonly memory: DraftMemory;
+  readonly nowMs: () => number;
+}
+
+/** A value that is being written. Whole segments go to the block store; the others are in memory. */
+export class Draft {
+  readonly options: DraftOptions;
+  readonly spans = new SpanSet();
+  /** Wall time of the last call of its writer. */
+  heardMs: number;
+  /** Its value is being completed. */
+  isFinishing = false;
+  #end: "ready" | CacheError | undefined;
+  readonly #buffers = new Map<number, Buffer>();
+  readonly #stored = new Set<number>();
+  readonly #pins = new Map<number, BlockPin>();
+  readonly #tails = new TransientMap<Promise<void>>();
+  readonly #watchers = new Set<() => void>();
+
+  constructor(options: DraftOptions) {
+    this.options = options;
+    this.heardMs = options.nowMs();
+  }
+
+  get entry(): ValueEntry {
+    return this.options.entry;
+  }
+
+  /** How the draft has ended; undefined: it has not. */
+  get end(): "ready" | CacheError | undefined {
+    return this.#end;
+  }
+
+  /** Takes bytes at an offset. Resolves when they are in memory or on the disk. */
+  async write(offset: number, data: Uint8Array): Promise<void> {
+    const { entry, isSized, nowMs } = this.options;
+    this.heardMs = nowMs();
+    if (this.#end !== undefined) throw this.#gone();
+    if (isSized && offset + data.length > entry.size) throw outOfRange(entry.url, offset + data.length, entry.size);
+    const { segmentBytes } = this.#geometry;
+    for (let at = 0; at < data.length; ) {
+      const segment = Math.floor((offset + at) / segmentBytes);
+      const from = offset + at - segment * segmentBytes;
+      const piece = data.subarray(at, at + segmentBytes - from);
+      await this.#inOrder(segment, () => this.#writeSegment(segment, from, piece));
+      at += piece.length;
+    }
+  }
+
+  /** Stores all bytes. `size` is that of the value. Bytes must not be missing. */
+  async finish(size: number): Promise<void> {
+    for (const segment of [...this.#buffers.keys()]) {
+      await this.#inOrder(segment, () => this.#store(segment, size));
+    }
+    if (this.#end !== undefined) throw this.#gone();
+  }
+
+  /** Ends the draft: its value can be read, or its bytes are removed. */
+  async close(end: "ready" | CacheError): Promise<void> {
+    if (this.#end !== undefined) return;
+    this.#end = end;
+    this.#wake();
+    await Promise.all(this.#tails.values());
+    for (const segment of [...this.#buffers.keys()]) this.#release(segment);
+    for (const pin of this.#pins.values()) pin.release();
+    if (end !== "ready") await this.discard();
+  }
+
+  /** Removes the stored bytes. */
+  async discard(): Promise<void> {
+    const { entry, blocks } = this.options;
+    const last = Math.max(-1, ...this.#stored);
+    await blocks.remove(entry.url, entry.version, last < 0 ? 0 : this.#placeOf(last).block + 1);
+  }
+
+  /** Bytes from an offset that are there already, at most `most`; undefined: none. */
+  async read(offset: number, most: number): Promise<Buffer | undefined> {
+    const span = this.spans.present().find(({ start, end }) => start <= offset && offset < end);
+    if (span === undefined) return undefined;
+    const { segmentBytes } = this.#geometry;
+    const segment = Math.floor(offset / segmentBytes);
+    const from = offset - segment * segmentBytes;
+    const end = Math.min(span.end - segment * segmentBytes, segmentBytes, from + most);
+    const buffer = this.#buffers.get(segment);
+    if (buffer !== undefined) return Buffer.from(buffer.subarray(from, end));
+    return this.#load(segment, from, end);
+  }
+
+  /** Resolves when more bytes have arrived, or the draft has ended. */
+  async changed(signal: AbortSignal): Promise<void> {
+    let wake = (): void => {};
+    const changed = new Promise<void>((resolve) => {
+      wake = resolve;
+      this.#watchers.add(wake);
+    });
+    await untilAborted(changed, signal).finally(() => this.#watchers.delete(wake));
+  }
+
+  get #geometry() {
+    return this.options.blocks.geometry;
+  }
+
+  #gone(): CacheError {
+    return this.#end instanceof CacheError ? this.#end : new CacheError("NOT_FOUND", `${this.entry.url}: the write has ended`);
+  }
+
+  #wake(): void {
+    for (const wake of [...this.#watchers]) wake();
+    this.#watchers.clear();
+  }
+
+  #inOrder(segment: number, work: () => Promise<void>): Promise<void> {
+    const key = String(segment);
+    const result = (this.#tails.get(key) ?? Promise.resolve()).then(work);
+    const ended = (): void => {
+      if (this.#tails.get(key) === tail) this.#tails.delete(key);
+    };
+    const tail: Promise<void> = result.then(ended, ended);
+    this.#tails.set(key, tail);
+    return result;
+  }
+
+  async #writeSegment(segment: number, from: number, piece: Uint8Array): Promise<void> {
+    if (this.#end !== undefined) throw this.#gone();
+    const buffer = this.#buffers.get(segment) ?? (await this.#open(segment));
+    buffer.set(piece, from);
+    const start = segment * this.#geometry.segmentBytes;
+    this.spans.add(start + from, start + from + piece.length);
+    if (this.spans.has(start, start + buffer.length)) await this.#store(segment, undefined);
+    this.#wake();
+  }
+
+  /** The memory of a segment, with the bytes that are stored of it. */
+  async #open(segment: number): Promise<Buffer> {
+    const { entry, memory, isUpload } = this.options;
+    const length = this.#lengthOf(segment);
+    if (!memory.take(length)) {
+      const [oldest] = this.#buffers.keys();
+      if (isUpload && oldest !== undefined) await this.#spill(oldest);
+      if (!memory.take(length))
+        throw new CacheError("RESOURCE_EXHAUSTED", `${entry.url}: too many values are being written: try again`);
+    }
+    let buffer = Buffer.alloc(length);
+    if (this.#stored.has(segment)) {
+      const loaded = await this.#load(segment, 0, length);
+      if (loaded === undefined) {
+        memory.give(length);
+        throw new CacheError("UNAVAILABLE", `${entry.url}: bytes of the upload are lost: abort it`);
+      }
+      buffer = Buffer.from(loaded);
+      const { block, index } = this.#placeOf(segment);
+      await this.options.blocks.drop(entry.url, entry.version, block, index);
+      this.#stored.delete(segment);
+    }
+    this.#buffers.set(segment, buffer);
+    return buffer;
+  }
+
+  /** Frees the memory of a segment that is not complete. */
+  #spill(segment: number): Promise<void> {
+    return this.#inOrder(segment, async () => {
+      if (this.#buffers.has(segment)) await this.#store(segment, undefined);
+    });
+  }
+
+  /** Writes a segment to the block store. `finalSize`: the value ends there. */
+  async #store(segment: number, finalSize: number | undefined): Promise<void> {
+    const { entry, blocks, isSized } = this.options;
+    const buffer = this.#buffers.get(segment);
+    if (buffer === undefined) return;
+    const { block, index } = this.#placeOf(segment);
+    const { blockBytes } = this.#geometry;
+    const blockStart = block * blockBytes;
+    let blockLength = isSized ? Math.min(blockBytes, entry.size - blockStart) : blockBytes;
+    let bytes = buffer;
+    // The last block of a value of unknown size keeps its announced length if it has a file already: zeros follow the value's last byte.
+    if (finalSize !== undefined && !isSized && index === 0) {
+      blockLength = finalSize - blockStart;
+      bytes = buffer.subarray(0, blockLength);
+    }
+    await blocks.write(entry.url, entry.version, block, blockLength, index, bytes);
+    this.#stored.add(segment);
+    this.#release(segment);
+    if (this.#pins.has(block)) return;
+    const pin = blocks.pin(entry.url, entry.version, block);
+    if (pin !== undefined) this.#pins.set(block, pin);
+  }
+
+  async #load(segment: number, from: number, to: number): Promise<Buffer | undefined> {
+    const { block, index } = this.#placeOf(segment);
+    const pin = this.#pins.get(block);
+    const start = index * this.#geometry.segmentBytes;
+    const pieces: Buffer[] = [];
+    for (let at = from; at < to; ) {
+      const slice = await pin?.read(start + at, start + to);
+      if (slice === undefined) return undefined;
+      pieces.push(Buffer.from(slice.bytes));
+      at += slice.bytes.length;
+      slice.release();
+    }
+    return Buffer.concat(pieces);
+  }
+
+  #release(segment: number): void {
+    const buffer = this.#buffers.get(segment);
+    if (buffer !== undefined) this.options.memory.give(buffer.length);
+    this.#buffers.delete(segment);
+  }
+
+  #placeOf(segment: number): { readonly block: number; readonly index: number } {
+    const { blockBytes } = this.#geometry;
+    const segments = segmentCount(blockBytes, this.#geometry);
+    const block = Math.floor(segment / segments);
+    return { block, index: segment - block * segments };
+  }
+
+  /** Segments of a value of unknown size are whole until its end is known. */
+  #lengthOf(segment: number): number {
+    const { entry, isSized } = this.options;
+    const { segmentBytes } = this.#geometry;
+    return isSized ? Math.min(segmentBytes, entry.size - segment * segmentBytes) : segmentBytes;
+  }
+}

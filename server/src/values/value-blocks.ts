@@ -1,0 +1,123 @@
+import { hash } from "node:crypto";
+import { crc32 } from "node:zlib";
+import { CacheError, type Geometry, segmentCount, type ValueEntry } from "@frontcache/proto";
+import type { BlockId, BlockPin } from "../storage/block.js";
+import type { BlockStore } from "../storage/block-store.js";
+
+/** The blocks of values in the block store. Each is an object of its own there, because the size of a value may be unknown at first. */
+export class ValueBlocks {
+  readonly geometry: Geometry;
+  readonly #store: BlockStore;
+  /** Versions that are being read. */
+  readonly #uses = new Map<string, { count: number; readonly onUnused: (() => void)[] }>();
+
+  constructor(store: BlockStore, geometry: Geometry) {
+    this.#store = store;
+    this.geometry = geometry;
+  }
+
+  /** Whether all bytes of a value are cached here. */
+  hasAll({ url, size }: ValueEntry, stored: string): boolean {
+    const { blockBytes } = this.geometry;
+    for (let index = 0, start = 0; start < size; index++, start += blockBytes) {
+      const segments = segmentCount(Math.min(blockBytes, size - start), this.geometry);
+      if (!this.#store.contains(blockOf(url, stored, index), segments)) return false;
+    }
+    return true;
+  }
+
+  pin(url: string, stored: string, index: number): BlockPin | undefined {
+    return this.#store.pin(blockOf(url, stored, index));
+  }
+
+  /** Writes a segment of a block of `blockLength` bytes. Rejects with RESOURCE_EXHAUSTED if there is no space. */
+  async write(url: string, stored: string, index: number, blockLength: number, segment: number, bytes: Buffer): Promise<void> {
+    const id = blockOf(url, stored, index);
+    const reservation = await this.#store.reserve(id, bytes.length);
+    if (reservation !== undefined) {
+      try {
+        const info = { version: id.version, objectSize: blockLength };
+        const filled = { index: segment, bytes, crc: crc32(bytes) };
+        if (await this.#store.write({ id, info, createdAtMs: 0 }, [filled], reservation)) return;
+      } finally {
+        reservation.release();
+      }
+    }
+    throw new CacheError("RESOURCE_EXHAUSTED", `${url}: no space on this member's volumes: lower the size, or delete values`);
+  }
+
+  /** Drops a segment, which will be written anew. */
+  drop(url: string, stored: string, index: number, segment: number): Promise<void> {
+    return this.#store.drop(blockOf(url, stored, index), segment);
+  }
+
+  /** Marks a version as being read: `remove` waits for the returned function. */
+  use(url: string, stored: string): () => void {
+    const name = nameOf(url, stored);
+    const use = this.#uses.get(name) ?? { count: 0, onUnused: [] };
+    this.#uses.set(name, use);
+    use.count++;
+    let isOver = false;
+    return () => {
+      if (isOver) return;
+      isOver = true;
+      use.count--;
+      if (use.count > 0) return;
+      this.#uses.delete(name);
+      for (const onUnused of use.onUnused) onUnused();
+    };
+  }
+
+  /** Removes the blocks of a version, or has them removed when the last read of it is closed. */
+  async remove(url: string, stored: string, blocks: number): Promise<void> {
+    const use = this.#uses.get(nameOf(url, stored));
+    if (use === undefined) return this.#remove(url, stored, blocks);
+    use.onUnused.push(() => void this.#remove(url, stored, blocks));
+  }
+
+  async #remove(url: string, stored: string, blocks: number): Promise<void> {
+    for (let index = 0; index < blocks; index++) {
+      const id = blockOf(url, stored, index);
+      await this.#store.evict({ url: id.url, version: id.version });
+    }
+  }
+
+  blocksOf(size: number): number {
+    return Math.ceil(size / this.geometry.blockBytes);
+  }
+
+  /** Removes the blocks of all other versions than these. */
+  async removeUnknown(known: Iterable<{ readonly url: string; readonly stored: string }>): Promise<void> {
+    const names = new Set<string>();
+    for (const { url, stored } of known) names.add(`${blockUrl(url)} ${stored}`);
+    const unknown = [...this.#store.ids("cache://")].filter(({ url, version }) => {
+      return !names.has(`${url} ${version.slice(0, version.lastIndexOf("."))}`);
+    });
+    for (const { url, version } of unknown) await this.#store.evict({ url, version });
+  }
+
+  /** Bytes of all volumes: what is used, and what may be. */
+  space(): { readonly usedBytes: number; readonly limitBytes: number } {
+    const { volumes } = this.#store.status();
+    const sum = (of: "usedBytes" | "limitBytes"): number => volumes.reduce((total, volume) => total + volume[of], 0);
+    return { usedBytes: sum("usedBytes"), limitBytes: sum("limitBytes") };
+  }
+}
+
+function blockOf(url: string, stored: string, index: number): BlockId {
+  return { url: blockUrl(url), version: `${stored}.${index}`, offset: 0 };
+}
+
+function nameOf(url: string, stored: string): string {
+  return `${stored} ${url}`;
+}
+
+/** The URL that the blocks of a value have in the block store: those of long keys would not fit into the files' footers. */
+function blockUrl(url: string): string {
+  if (url.length <= MOST_URL_LENGTH / 3 || Buffer.byteLength(url) <= MOST_URL_LENGTH) return url;
+  const slash = url.indexOf("/", "cache://".length);
+  return `${url.slice(0, slash)}/~${hash("sha256", url)}`;
+}
+
+/** As long as those of objects in stores. */
+const MOST_URL_LENGTH = 1_024;

@@ -1,0 +1,122 @@
+import type { ValueEntry } from "@frontcache/proto";
+import type { Journal, JournalRecord } from "./journal.js";
+import { isLive } from "./value-entry.js";
+
+/** What this member knows of a value. */
+export interface HeldEntry extends JournalRecord {
+  /** Position in the order of changes at this member. */
+  readonly sequence: number;
+}
+
+/** Deletions that are remembered; beyond that, the oldest are forgotten. */
+export const MOST_DELETIONS = 200_000;
+/** The log of changes is shortened when it has that many more than entries. */
+const LOG_SLACK = 10_000;
+
+/** The newest known version of each value at this member: in memory, in the order of changes, and in the journal. */
+export class ValueEntries {
+  readonly #held = new Map<string, HeldEntry>();
+  /** Changes in order; those whose entry has changed again are skipped. */
+  #log: { readonly sequence: number; readonly url: string }[] = [];
+  #sequence = 0;
+  #sorted: string[] | undefined;
+  #journal: Pick<Journal, "append" | "forget"> | undefined;
+
+  /** Takes over the content of a journal, and writes to it from now on. */
+  recover(records: Iterable<JournalRecord>, journal: Pick<Journal, "append" | "forget">): void {
+    for (const record of records) this.#set(record);
+    this.#journal = journal;
+  }
+
+  get size(): number {
+    return this.#held.size;
+  }
+
+  get sequence(): number {
+    return this.#sequence;
+  }
+
+  get(url: string): HeldEntry | undefined {
+    return this.#held.get(url);
+  }
+
+  live(url: string, nowMs: number): HeldEntry | undefined {
+    const held = this.#held.get(url);
+    return isLive(held?.entry, nowMs) ? held : undefined;
+  }
+
+  values(): IterableIterator<HeldEntry> {
+    return this.#held.values();
+  }
+
+  /** Replaces an entry at once; resolves when the journal has it. */
+  async set(entry: ValueEntry, stored: string): Promise<void> {
+    const held = this.#set({ entry, stored });
+    await this.#journal?.append(held);
+  }
+
+  forget(url: string): void {
+    if (!this.#held.delete(url)) return;
+    this.#sorted = undefined;
+    this.#journal?.forget(url);
+  }
+
+  /** Entries that have changed after a sequence number, in the order of their last change. */
+  *changedAfter(sequence: number): Generator<HeldEntry> {
+    let [low, high] = [0, this.#log.length];
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.#log[middle]!.sequence <= sequence) low = middle + 1;
+      else high = middle;
+    }
+    for (let at = low; at < this.#log.length; at++) {
+      const change = this.#log[at]!;
+      const held = this.#held.get(change.url);
+      if (held?.sequence === change.sequence) yield held;
+    }
+  }
+
+  /** Entries whose URL begins so and comes after another one, by the bytes of the URLs. */
+  *listed(beginning: string, after: string): Generator<HeldEntry> {
+    this.#sorted ??= [...this.#held.keys()].sort(compareBytes);
+    const sorted = this.#sorted;
+    const from = compareBytes(after, beginning) > 0 ? after : beginning;
+    let [low, high] = [0, sorted.length];
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (compareBytes(sorted[middle]!, from) < 0) low = middle + 1;
+      else high = middle;
+    }
+    for (let at = low; at < sorted.length && sorted[at]!.startsWith(beginning); at++) {
+      const held = sorted[at] === after ? undefined : this.#held.get(sorted[at]!);
+      if (held !== undefined) yield held;
+    }
+  }
+
+  #set({ entry, stored }: JournalRecord): HeldEntry {
+    const { url } = entry;
+    if (!this.#held.has(url)) this.#sorted = undefined;
+    const held = { entry, stored, sequence: ++this.#sequence };
+    this.#held.set(url, held);
+    this.#log.push({ sequence: held.sequence, url });
+    if (this.#log.length > 2 * this.#held.size + LOG_SLACK) {
+      this.#log = this.#log.filter((change) => this.#held.get(change.url)?.sequence === change.sequence);
+    }
+    return held;
+  }
+}
+
+/** Compares texts by their bytes in UTF-8. Surrogates come after all other characters there. */
+export function compareBytes(a: string, b: string): number {
+  const length = Math.min(a.length, b.length);
+  for (let at = 0; at < length; at++) {
+    const [one, other] = [a.charCodeAt(at), b.charCodeAt(at)];
+    if (one !== other) return rank(one) - rank(other);
+  }
+  return a.length - b.length;
+}
+
+function rank(unit: number): number {
+  if (unit < 0xd800) return unit;
+  return unit < 0xe000 ? unit + 0x2000 : unit - 0x800;
+}

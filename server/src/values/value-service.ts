@@ -1,0 +1,301 @@
+import { CacheError, type MemberInfo, type ValueAnswer, type ValueCall, type ValueEntry } from "@frontcache/proto";
+import { SingleFlight } from "@frontcache/proto/runtime";
+import type { Draft } from "./draft.js";
+import type { HybridClock } from "./hybrid-clock.js";
+import { Monitors } from "./monitors.js";
+import type { HeldEntry } from "./value-entries.js";
+import type { Refusal, ValueHolder } from "./value-holder.js";
+import { answerOf, type Placement, type ValueMembers } from "./value-members.js";
+import { READ_PIECE_BYTES } from "./value-reads.js";
+import { parseValueUrl, type ValueEvent } from "./values.js";
+
+/** How long another member may take for one step. */
+const CALL_TIMEOUT_MS = 30_000;
+/** Versions that one answer names. */
+const MOST_ENTRIES = 200;
+/** URLs of one look-up: its request must be smaller than 256 KiB. */
+export const MOST_URLS = 20;
+
+/** A member's knowledge of another one's changes. */
+export interface Freshness {
+  /** Whether this member knows all changes of all others that concern a value. At once, without asking. */
+  isSettled(url: string): boolean;
+}
+
+export interface ValueServiceOptions {
+  readonly holder: ValueHolder;
+  readonly members: ValueMembers;
+  readonly placement: Placement;
+  readonly versions: HybridClock;
+  readonly freshness: Freshness;
+  /** Identifies this process. */
+  readonly epoch: string;
+}
+
+/** Answers the steps that members ask of each other, and asks them: of this member without a call. */
+export class ValueService {
+  readonly monitors = new Monitors();
+  repaired = 0;
+  readonly #options: ValueServiceOptions;
+  readonly #catching = new SingleFlight<string, void>();
+  readonly #closing = new AbortController();
+
+  constructor(options: ValueServiceOptions) {
+    this.#options = options;
+  }
+
+  /** One step at a member. */
+  ask(member: MemberInfo, step: Partial<ValueCall>, signal: AbortSignal, timeoutMs = CALL_TIMEOUT_MS): Promise<ValueAnswer> {
+    const { placement, members } = this.#options;
+    if (placement.isSelf(member)) return this.answer({ name: members.self, ...step } as ValueCall, signal);
+    return members.call(member, step, signal, timeoutMs);
+  }
+
+  /** Answers a step that another member asks. */
+  async answer(call: ValueCall, signal: AbortSignal): Promise<ValueAnswer> {
+    const { holder } = this.#options;
+    if (call.lookUp !== undefined) return this.#lookUp(call.lookUp.urls);
+    if (call.begin !== undefined) return this.#begin(call.begin, signal);
+    if (call.write !== undefined) {
+      const { url, version, offset, data } = call.write;
+      const draft = this.#draft(url, version);
+      await holder.write(draft, offset, data);
+      return answerOf({ present: version === "" ? draft.spans.present() : [], upload: version === "" ? draft.entry : undefined });
+    }
+    if (call.commit !== undefined) return this.#commit(call.commit);
+    if (call.abandon !== undefined) {
+      const { url, version } = call.abandon;
+      const draft = holder.draft(url, version);
+      if (draft !== undefined) await holder.abandon(draft, new CacheError("CANCELLED", `${url}: the write was aborted`));
+      return answerOf({});
+    }
+    if (call.read !== undefined) return this.#read(call.read, signal);
+    if (call.offer !== undefined) return this.#offer(call.offer.entries, call.offer.client);
+    if (call.changes !== undefined) return this.#changes(call.name, call.changes);
+    if (call.list !== undefined) return this.#list(call.list);
+    if (call.lock !== undefined) {
+      const { url, holder: client, seconds } = call.lock;
+      await this.ensure(url, signal);
+      return answerOf({ endsMs: holder.lock(url, client, seconds) });
+    }
+    throw new CacheError("INVALID_ARGUMENT", "a call about values without a step: run the same version on all members");
+  }
+
+  /** The value with its bytes at this member, as new as any member has it. Undefined: it is missing. Copies it from others if need be. */
+  ensure(url: string, signal: AbortSignal): HeldEntry | undefined | Promise<HeldEntry | undefined> {
+    const { holder, freshness } = this.#options;
+    if (freshness.isSettled(url)) {
+      const held = holder.readable(url);
+      if (held !== undefined || holder.entries.live(url, holder.nowMs) === undefined) return held;
+    }
+    return this.#catchUp(url, signal);
+  }
+
+  /** Copies a version from another member. Resolves with whether this member has it now. */
+  async copy(entry: ValueEntry, sources: readonly MemberInfo[], signal: AbortSignal): Promise<boolean> {
+    const { holder, versions } = this.#options;
+    const { url, version, size } = entry;
+    versions.observe(version);
+    for (const source of sources) {
+      const begun = await holder.begin(
+        { entry, isSized: true, isUpload: false, isCopy: true, isExclusive: false, whileWritten: "" },
+        signal,
+      );
+      if ("conflict" in begun) return holder.readable(url)?.entry.version === version;
+      try {
+        for (let offset = 0; offset < size; ) {
+          const read = { url, version, offset, length: READ_PIECE_BYTES, follow: false };
+          const { data } = await this.ask(source, { read }, signal);
+          if (data.length === 0) throw new CacheError("UNAVAILABLE", `${url}: member ${source.name} sent no bytes`);
+          await holder.write(begun, offset, data);
+          offset += data.length;
+        }
+        if ((await holder.commit(begun, { version, size })) === undefined) {
+          this.repaired++;
+          return true;
+        }
+      } catch (error) {
+        await holder.abandon(begun, CacheError.from(error));
+      }
+    }
+    return false;
+  }
+
+  /** Reports an event of a request that this member took. */
+  report(event: ValueEvent): void {
+    this.monitors.report(event);
+  }
+
+  close(): void {
+    this.#closing.abort(new CacheError("UNAVAILABLE", "the member is closing"));
+  }
+
+  async #catchUp(url: string, signal: AbortSignal): Promise<HeldEntry | undefined> {
+    await this.#catching.run(url, () => this.#askOthers(url, this.#closing.signal));
+    signal.throwIfAborted();
+    return this.#options.holder.readable(url);
+  }
+
+  /** Asks all members that may know a newer version, and takes it over. */
+  async #askOthers(url: string, signal: AbortSignal): Promise<void> {
+    const { holder, placement, versions } = this.#options;
+    const others = placement.others(url);
+    let best: ValueEntry | undefined;
+    let isComplete = true;
+    const sources: { readonly member: MemberInfo; readonly entry: ValueEntry }[] = [];
+    await Promise.all(
+      others.map(async (member) => {
+        try {
+          const { entries } = await this.ask(member, { lookUp: { urls: [url] } }, signal, LOOK_UP_TIMEOUT_MS);
+          const entry = entries.find((each) => each.url === url);
+          if (entry === undefined) return;
+          versions.observe(entry.version);
+          sources.push({ member, entry });
+          if (best === undefined || best.version < entry.version) best = entry;
+        } catch {
+          isComplete = false;
+        }
+      }),
+    );
+    const held = holder.entries.get(url);
+    if (best !== undefined && best.version > (held?.entry.version ?? "")) {
+      if (best.deleted) await holder.offer(best);
+      else {
+        const having = sources.filter(({ entry }) => entry.version === best!.version && entry.present);
+        const members = having.map(({ member }) => member);
+        if (!(await this.copy(best, members, signal)) && held !== undefined) await holder.offer(best);
+      }
+      return;
+    }
+    if (held === undefined || held.entry.deleted || holder.readable(url) !== undefined) return;
+    // The bytes were evicted here.
+    const having = sources.filter(({ entry }) => entry.version === held.entry.version && entry.present);
+    if (having.length > 0)
+      await this.copy(
+        held.entry,
+        having.map(({ member }) => member),
+        signal,
+      );
+    else if (isComplete) await holder.miss(held);
+  }
+
+  #lookUp(urls: readonly string[]): ValueAnswer {
+    const { holder } = this.#options;
+    const entries = urls.slice(0, MOST_URLS).flatMap((url) => {
+      const held = holder.entries.get(url);
+      return held === undefined ? [] : [{ ...held.entry, present: holder.readable(url)?.sequence === held.sequence }];
+    });
+    const upload = urls[0] === undefined ? undefined : holder.uploadOf(urls[0]);
+    return answerOf({ entries, upload: upload?.entry, present: upload?.spans.present() ?? [] });
+  }
+
+  async #begin(begin: NonNullable<ValueCall["begin"]>, signal: AbortSignal): Promise<ValueAnswer> {
+    const { holder, versions } = this.#options;
+    const { entry, upload: isUpload, sized: isSized, exclusive: isExclusive, whole, data } = begin;
+    if (entry === undefined) throw new CacheError("INVALID_ARGUMENT", "a write of a value without an entry");
+    parseValueUrl(entry.url);
+    versions.observe(entry.version);
+    const whileWritten = begin.whileWritten === "refuse" || begin.whileWritten === "wait" ? begin.whileWritten : "";
+    const begun = await holder.begin({ entry, isSized, isUpload, isCopy: false, isExclusive, whileWritten }, signal);
+    if ("conflict" in begun) return this.#refused(entry.url, begun);
+    if (!whole) return answerOf({});
+    try {
+      if (data.length > 0) await holder.write(begun, 0, data);
+      const refusal = await holder.commit(begun, { version: entry.version, size: data.length });
+      return refusal === undefined ? answerOf({}) : this.#refused(entry.url, refusal);
+    } catch (error) {
+      await holder.abandon(begun, CacheError.from(error));
+      throw error;
+    }
+  }
+
+  async #commit(commit: NonNullable<ValueCall["commit"]>): Promise<ValueAnswer> {
+    const { holder, versions } = this.#options;
+    const { url, version, upload, expires, expiresMs } = commit;
+    versions.observe(version);
+    const draft = this.#draft(url, upload ? "" : version);
+    const size = draft.options.isSized ? draft.entry.size : commit.size;
+    const refusal = await holder.commit(draft, { version, size, expiresMs: expires ? expiresMs : undefined });
+    return refusal === undefined ? answerOf({ upload: draft.entry }) : this.#refused(url, refusal);
+  }
+
+  #refused(url: string, { conflict, completion }: Refusal): ValueAnswer {
+    const largest = this.#options.holder.entries.get(url)?.entry.version ?? "";
+    const upload = this.#options.holder.uploadOf(url)?.entry;
+    return answerOf({ conflict, largest, present: [...(completion?.present ?? [])], upload });
+  }
+
+  async #read(
+    { url, version, offset, length, follow }: NonNullable<ValueCall["read"]>,
+    signal: AbortSignal,
+  ): Promise<ValueAnswer> {
+    const { holder } = this.#options;
+    const isFollowing = follow && (version === "" ? holder.writerOf(url) : holder.draft(url, version)) !== undefined;
+    if (!isFollowing) {
+      const held = holder.readable(url);
+      // A read that has begun continues with its version, whatever the newest one is.
+      const found = version !== "" && (held?.entry.version === version || offset > 0) ? held : await this.ensure(url, signal);
+      if (length === 0) {
+        if (found === undefined) throw new CacheError("NOT_FOUND", `${url}: no such value`);
+        return answerOf({ entries: [found.entry], size: found.entry.size });
+      }
+    }
+    const most = Math.min(length, READ_PIECE_BYTES);
+    const { entry, data, ended, size } = await holder.read({ url, version, offset, most, follow }, signal);
+    return answerOf({ entries: [entry], data: Buffer.from(data.buffer, data.byteOffset, data.length), ended, size });
+  }
+
+  async #offer(entries: readonly ValueEntry[], isClient: boolean): Promise<ValueAnswer> {
+    const { holder, versions } = this.#options;
+    let [existed, largest] = [false, ""];
+    for (const entry of entries) {
+      parseValueUrl(entry.url);
+      versions.observe(entry.version);
+      if (isClient && holder.locks.isLocked(entry.url)) return answerOf({ conflict: "locked" });
+      const offered = await holder.offer(entry);
+      existed ||= offered.existed;
+      if (offered.largest > largest) largest = offered.largest;
+    }
+    return answerOf({ existed, largest });
+  }
+
+  #changes(name: string, { epoch, sequence: after, hash }: NonNullable<ValueCall["changes"]>): ValueAnswer {
+    const { holder, placement, epoch: own } = this.#options;
+    const isFiltered = hash === placement.state.hash;
+    const entries: ValueEntry[] = [];
+    let sequence = epoch === own ? after : 0;
+    let looked = 0;
+    for (const held of holder.entries.changedAfter(sequence)) {
+      if (entries.length === MOST_ENTRIES || looked++ === MOST_LOOKED) {
+        return answerOf({ entries, sequence, epoch: own, ended: false });
+      }
+      if (!isFiltered || placement.isHolderNamed(held.entry.url, name)) entries.push(held.entry);
+      sequence = held.sequence;
+    }
+    return answerOf({ entries, sequence: Math.max(sequence, epoch === own ? after : 0), epoch: own, ended: true });
+  }
+
+  #list({ bucket, prefix, after, limit }: NonNullable<ValueCall["list"]>): ValueAnswer {
+    const { holder } = this.#options;
+    const root = `cache://${bucket}/`;
+    const entries: ValueEntry[] = [];
+    const most = Math.min(Math.max(1, limit), MOST_ENTRIES);
+    for (const { entry } of holder.entries.listed(root + prefix, after === "" ? "" : root + after)) {
+      if (entries.length === most) return answerOf({ entries, ended: false });
+      entries.push(entry);
+    }
+    return answerOf({ entries, ended: true });
+  }
+
+  #draft(url: string, version: string): Draft {
+    const draft = this.#options.holder.draft(url, version);
+    if (draft !== undefined) return draft;
+    const what = version === "" ? "no upload is running" : "the write has ended";
+    throw new CacheError("NOT_FOUND", `${url}: ${what}`);
+  }
+}
+
+/** Entries that one answer about changes looks at. */
+const MOST_LOOKED = 20_000;
+/** A member that does not say in this time what it knows counts as unreachable. */
+const LOOK_UP_TIMEOUT_MS = 2_000;

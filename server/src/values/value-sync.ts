@@ -1,0 +1,226 @@
+import type { MemberInfo, ValueEntry } from "@frontcache/proto";
+import { forEachConcurrent } from "@frontcache/proto/runtime";
+import type { Clock } from "../runtime/clock.js";
+import type { HybridClock } from "./hybrid-clock.js";
+import type { HeldEntry } from "./value-entries.js";
+import { isLive, KEEP_DELETED_MS } from "./value-entry.js";
+import type { ValueHolder } from "./value-holder.js";
+import type { MemberState, Placement, ValueMembers } from "./value-members.js";
+import { type Freshness, MOST_URLS, type ValueService } from "./value-service.js";
+
+/** How often a member asks the others for changes. */
+const INTERVAL_MS = 500;
+/** Knowledge that is older does not count: the member asks for each value then. */
+const FRESH_MS = 2_000;
+const CHANGES_TIMEOUT_MS = 5_000;
+/** Answers of one round. */
+const MOST_PAGES = 50;
+/** Values that are copied at a time, and in one round. */
+const COPIES = 4;
+const COPIES_A_ROUND = 500;
+/** Values of which one round asks whether others have them. */
+const DROPS_A_ROUND = 200;
+
+interface Peer {
+  epoch: string;
+  sequence: number;
+  /** Monotonic time at which the request was sent whose answer completed the knowledge; -Infinity: it is not complete. */
+  completeAtMs: number;
+  isRunning: boolean;
+}
+
+export interface ValueSyncOptions {
+  readonly holder: ValueHolder;
+  readonly members: ValueMembers;
+  readonly placement: Placement;
+  readonly versions: HybridClock;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Keeps the copies of values alike: each member asks all others for changes twice a second, and copies what it lacks. After the member
+ * list has changed, it asks for everything. A member that is not asked for a while knows nothing for sure, and asks for each value.
+ */
+export class ValueSync implements Freshness {
+  readonly #options: ValueSyncOptions;
+  #service: ValueService | undefined;
+  readonly #peers = new Map<string, Peer>();
+  /** Versions to copy, by URL. */
+  readonly #requested = new Map<string, { readonly entry: ValueEntry; readonly source: MemberInfo }>();
+  #state: MemberState = { listHash: "", unreachable: new Set(), hash: "" };
+  #lastContactMs: number;
+  #sweeping: IterableIterator<HeldEntry> | undefined;
+
+  constructor(options: ValueSyncOptions) {
+    this.#options = options;
+    this.#lastContactMs = options.clock.monotonicMs();
+    options.placement.onPassedOver = (name) => {
+      const peer = this.#peers.get(name);
+      if (peer !== undefined) peer.completeAtMs = Number.NEGATIVE_INFINITY;
+    };
+  }
+
+  get intervalMs(): number {
+    return INTERVAL_MS;
+  }
+
+  /** Values that wait to be copied. */
+  get waiting(): number {
+    return this.#requested.size;
+  }
+
+  start(service: ValueService): void {
+    this.#service = service;
+  }
+
+  isSettled(url: string): boolean {
+    const { members, placement, clock } = this.#options;
+    if (members.members.length <= 1) return true;
+    if (!placement.isHolder(url) || !placement.isAsIn(this.#state, url)) return false;
+    const leastMs = clock.monotonicMs() - FRESH_MS;
+    return placement.others(url).every(({ name }) => (this.#peers.get(name)?.completeAtMs ?? Number.NEGATIVE_INFINITY) > leastMs);
+  }
+
+  /** One round: changes of all others, copies, and values that others keep now. Never rejects. */
+  async round(): Promise<void> {
+    const { members, placement } = this.#options;
+    const { state } = placement;
+    if (state.hash !== this.#state.hash) {
+      // Which values concern this member has changed.
+      this.#state = state;
+      for (const peer of this.#peers.values()) [peer.sequence, peer.epoch, peer.completeAtMs] = [0, "", Number.NEGATIVE_INFINITY];
+    }
+    const others = members.members.filter((member) => !placement.isSelf(member));
+    for (const name of this.#peers.keys()) if (!others.some((member) => member.name === name)) this.#peers.delete(name);
+    await this.#forgetIfLongAway(others);
+    await Promise.all(others.map((member) => this.#ask(member).catch(() => {})));
+    await this.#copy();
+    await this.#dropSurplus().catch(() => {});
+  }
+
+  async #ask(member: MemberInfo): Promise<void> {
+    const { members, clock, signal } = this.#options;
+    const peer = this.#peers.get(member.name) ?? {
+      epoch: "",
+      sequence: 0,
+      completeAtMs: Number.NEGATIVE_INFINITY,
+      isRunning: false,
+    };
+    this.#peers.set(member.name, peer);
+    if (peer.isRunning) return;
+    peer.isRunning = true;
+    try {
+      for (let page = 0; page < MOST_PAGES; page++) {
+        const sentMs = clock.monotonicMs();
+        const { hash } = this.#state;
+        const changes = { epoch: peer.epoch, sequence: peer.sequence, hash };
+        const answer = await members.call(member, { changes }, signal, CHANGES_TIMEOUT_MS);
+        // The request was for another list.
+        if (hash !== this.#state.hash) return;
+        for (const entry of answer.entries) await this.#apply(entry, member);
+        [peer.epoch, peer.sequence] = [answer.epoch, answer.sequence];
+        this.#lastContactMs = clock.monotonicMs();
+        if (!answer.ended) continue;
+        peer.completeAtMs = sentMs;
+        return;
+      }
+    } finally {
+      peer.isRunning = false;
+    }
+  }
+
+  /** Takes note of a version that another member has. */
+  async #apply(entry: ValueEntry, source: MemberInfo): Promise<void> {
+    const { holder, placement, versions } = this.#options;
+    const { url, version } = entry;
+    const held = holder.entries.get(url);
+    const known = held?.entry.version ?? "";
+    if (known > version || (held === undefined && !placement.isHolder(url))) return;
+    try {
+      versions.observe(version);
+    } catch {
+      return;
+    }
+    if (known === version) {
+      const lacks = held !== undefined && !held.entry.deleted && !held.entry.present && placement.isHolder(url);
+      if (lacks && entry.present) this.#requested.set(url, { entry, source });
+      return;
+    }
+    if (!isLive(entry, holder.nowMs)) {
+      await holder.offer(entry.deleted ? entry : { ...entry, deleted: true, present: false });
+      return;
+    }
+    await holder.offer(entry);
+    if (entry.present && placement.isHolder(url)) this.#requested.set(url, { entry, source });
+  }
+
+  async #copy(): Promise<void> {
+    const { holder, placement, signal } = this.#options;
+    const due = [...this.#requested.values()].slice(0, COPIES_A_ROUND);
+    await forEachConcurrent(due, COPIES, async ({ entry, source }) => {
+      const { url, version } = entry;
+      const held = holder.entries.get(url);
+      const isOver = held === undefined || held.entry.version !== version || held.entry.present || held.entry.deleted;
+      if (isOver || !placement.isHolder(url)) {
+        this.#requested.delete(url);
+        return;
+      }
+      const isCopied = await this.#service!.copy(entry, [source], signal).catch(() => false);
+      // Another member may have the bytes, or nobody any more.
+      if (!isCopied) await Promise.resolve(this.#service!.ensure(url, signal)).catch(() => undefined);
+    });
+  }
+
+  /** Removes values whose holders are others, when these have them. */
+  async #dropSurplus(): Promise<void> {
+    const { holder, placement, signal } = this.#options;
+    this.#sweeping ??= holder.entries.values();
+    const surplus: HeldEntry[] = [];
+    for (let looked = 0; looked < MOST_SWEPT && surplus.length < DROPS_A_ROUND; looked++) {
+      const next = this.#sweeping.next();
+      if (next.done === true) {
+        this.#sweeping = undefined;
+        break;
+      }
+      const { entry } = next.value;
+      if (!entry.deleted && !placement.isHolder(entry.url) && !holder.locks.isLocked(entry.url)) surplus.push(next.value);
+    }
+    const kept = new Map<string, number>();
+    const questions = new Map<string, { readonly member: MemberInfo; readonly urls: string[] }>();
+    for (const { entry } of surplus) {
+      for (const member of placement.holders(entry.url)) {
+        const question = questions.get(member.name) ?? { member, urls: [] };
+        questions.set(member.name, question);
+        question.urls.push(entry.url);
+      }
+    }
+    for (const { member, urls } of questions.values()) {
+      for (let at = 0; at < urls.length; at += MOST_URLS) {
+        const lookUp = { urls: urls.slice(at, at + MOST_URLS) };
+        const { entries } = await this.#service!.ask(member, { lookUp }, signal);
+        for (const entry of entries) {
+          const own = holder.entries.get(entry.url)?.entry;
+          const isKept = own !== undefined && entry.version >= own.version && (entry.present || entry.deleted);
+          if (isKept) kept.set(entry.url, (kept.get(entry.url) ?? 0) + 1);
+        }
+      }
+    }
+    for (const held of surplus) {
+      const holders = placement.holders(held.entry.url).length;
+      if (!placement.isHolder(held.entry.url) && kept.get(held.entry.url) === holders) holder.drop(held);
+    }
+  }
+
+  /** Others may have forgotten deletions that this member has missed. */
+  async #forgetIfLongAway(others: readonly MemberInfo[]): Promise<void> {
+    const { clock, holder } = this.#options;
+    if (others.length === 0) this.#lastContactMs = clock.monotonicMs();
+    if (clock.monotonicMs() - this.#lastContactMs < KEEP_DELETED_MS) return;
+    this.#lastContactMs = clock.monotonicMs();
+    for (const held of [...holder.entries.values()]) holder.drop(held);
+  }
+}
+
+/** Entries that one round looks at for those of other holders. */
+const MOST_SWEPT = 2_000;
