@@ -117,6 +117,7 @@ export class MemberProcess {
       cache: () => process.cache,
       members: () => process.#member.router,
       objects: () => process.#objects,
+      values: () => undefined,
       calls: process.calls,
       clients: process.clients,
       cutOff: () => {},

@@ -29,6 +29,7 @@ import type { FailureCount } from "../../security/failure-count.js";
 import type { Authorization } from "../../security/grants/authorization.js";
 import { isMembersRequest, requireMember } from "../../security/member-authentication.js";
 import type { Principal } from "../../security/principal.js";
+import type { ValueService } from "../../values/value-service.js";
 import type { Clients } from "../limits/clients.js";
 import type { CallerOf } from "./call-authentication.js";
 import { objectServiceHandlers } from "./object-service.js";
@@ -36,6 +37,7 @@ import { ReadRangeCall } from "./read-range-call.js";
 import { serializeInPlace } from "./read-range-sink.js";
 import type { RunningCalls } from "./running-calls.js";
 import { type CallContext, unaryCall } from "./unary-call.js";
+import { valueHandlers } from "./value-handlers.js";
 import { WarmCall } from "./warm-call.js";
 import { WatchMembersCall } from "./watch-members-call.js";
 
@@ -52,6 +54,8 @@ export const servedMethods = {
   renewLeases: cacheService.renewLeases,
   versionChanged: cacheService.versionChanged,
   handOver: cacheService.handOver,
+  callValues: cacheService.callValues,
+  watchValues: cacheService.watchValues,
 };
 
 export interface CacheServiceOptions {
@@ -61,6 +65,8 @@ export interface CacheServiceOptions {
   readonly members: () => MemberDirectory;
   /** Throws UNAVAILABLE while the member starts. */
   readonly objects: () => ObjectService;
+  /** Undefined: this member keeps no values. Throws UNAVAILABLE while the member starts. */
+  readonly values: () => ValueService | undefined;
   readonly calls: RunningCalls;
   /** Aborted when the listener closes. */
   readonly closing: AbortSignal;
@@ -84,6 +90,7 @@ export function cacheServiceHandlers(options: CacheServiceOptions) {
     isMembersRequest({ what, principal, listener: "grpc", client }, refusals);
   return {
     ...objectServiceHandlers(options),
+    ...valueHandlers(options),
     lookupOwner: unaryCall<LookupOwnerRequest, LookupOwnerResponse>(
       "LookupOwner",
       ({ key, offset }, { principal }) => {

@@ -17,6 +17,7 @@ import { ConnectionAuthentication } from "../../security/connection-authenticati
 import { FailureCount } from "../../security/failure-count.js";
 import { peerOf } from "../../security/member-authentication.js";
 import type { Security, TlsSecurity } from "../../security/member-security.js";
+import type { ValueService } from "../../values/value-service.js";
 import { NotServing } from "../call-status.js";
 import type { Clients } from "../limits/clients.js";
 import { ListeningPort } from "../listening-port.js";
@@ -58,6 +59,8 @@ export interface Serving {
   readonly cache: Cache;
   readonly members: MemberDirectory;
   readonly objects: ObjectService;
+  /** Absent: this member keeps no values. */
+  readonly values?: ValueService | undefined;
 }
 
 /**
@@ -97,6 +100,7 @@ export class GrpcListener {
       cache: () => this.#whenServing.cache,
       members: () => this.#whenServing.members,
       objects: () => this.#whenServing.objects,
+      values: () => this.#whenServing.values,
     };
     const authentication = new CallAuthentication({
       connectionOf: (peer) => this.#authentications.get(peer),
