@@ -178,6 +178,21 @@ describe("a write through the S3 endpoint", () => {
     expect(await client.send(new DeleteBucketCommand({ Bucket: "another" }))).toBeDefined();
   });
 
+  it("ignores other expectations, as S3 does", async () => {
+    for (const expectation of ["", "200", "coffee"]) {
+      const sent = request(`${stack.endpoint}/bucket/ignored`, {
+        method: "PUT",
+        headers: { ...unsigned(5), expect: expectation },
+        agent: false,
+      });
+      sent.end("hello");
+      const [response] = (await once(sent, "response")) as [IncomingMessage];
+      response.resume();
+      expect(response.statusCode).toBe(200);
+    }
+    expect(await read("ignored")).toBe("hello");
+  });
+
   it("has a client that expects it continue after it is admitted", async () => {
     const headers = { ...unsigned(5), expect: "100-continue" };
     expect((await send("PUT", "/bucket/expected", headers, ["hello"])).status).toBe(200);

@@ -191,12 +191,9 @@ function answerOrReject(context: HttpContext, targets: TargetParser, serving: Se
 /** The error of a request that no target can answer. */
 export function malformedHead({ request }: HttpContext, maxTargetBytes = MAX_TARGET_BYTES): ErrorResponse | undefined {
   const { url = "", headers, httpVersion, rawHeaders } = request;
-  const { host, expect } = headers;
+  const { host } = headers;
   if (host === undefined ? httpVersion === "1.1" : !isHost(host) || (rawHeaders !== undefined && hasTwoHosts(rawHeaders))) {
     return invalid("InvalidHostHeader", "a request has one Host header, of the form host or host:port");
-  }
-  if (expect !== undefined && !/^100-continue$/i.test(expect)) {
-    return { ...invalid("ExpectationFailed", "only 100-continue can be expected"), status: 417 };
   }
   if (url.length <= maxTargetBytes) return undefined;
   return { ...invalid("URITooLong", `the path is longer than ${maxTargetBytes} bytes`), status: 414 };

@@ -200,7 +200,9 @@ export class HttpListener<Served = Cache> {
 
   readonly #take = (request: IncomingMessage, response: ServerResponse): void => {
     const connection = this.#connections.get(request.socket);
-    const proceed = request.headers.expect === undefined ? undefined : () => response.writeContinue();
+    // Other expectations are ignored, as S3 ignores them.
+    const isWaiting = /^100-continue$/i.test(request.headers.expect ?? "");
+    const proceed = isWaiting ? () => response.writeContinue() : undefined;
     const signatures = () => connection?.authentication.chunkSignatures(request);
     const upload = this.#options.writes === true ? { body: request, proceed, signatures } : undefined;
     connection?.answer(response, () => this.#answer(request, response, connection, upload));

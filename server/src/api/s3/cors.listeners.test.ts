@@ -69,6 +69,7 @@ describe("without configured origins", () => {
       "0123456789",
     ]);
     expect(allowed(await client.get("/s3/bucket/object", "Origin: https://other.example"))).toBeUndefined();
+    expect(allowed(await client.get("/s3/bucket/object", PAGE, "Access-Control-Request-Method: TRACE"))).toBeUndefined();
     expect(fixture.cache.passed).toMatchObject([{ ref: { url: "s3://bucket" }, method: "GET", query: [["cors", ""]] }]);
     fixture.clock.advance(60_000);
     expect(allowed(await client.get("/s3/bucket/object", PAGE))).toBe("https://viewer.example");

@@ -107,10 +107,10 @@ export class Cors {
 /** What a page asks for; an error of S3 for a preflight that does not say it. Undefined: the request is no page's. */
 export function corsQuestionOf({ request }: Pick<HttpContext, "request">): CorsQuestion | ErrorResponse | undefined {
   const { method = "", headers } = request;
-  const { origin } = headers;
-  if (method !== "OPTIONS") return origin === undefined ? undefined : { origin, method, headers: [] };
+  const { origin, "access-control-request-method": announced } = headers;
+  // S3 judges the announced method, if a request that is no preflight has one. Pages cannot send this header.
+  if (method !== "OPTIONS") return origin === undefined ? undefined : { origin, method: announced ?? method, headers: [] };
   if (origin === undefined) return insufficient("Origin request header needed.");
-  const announced = headers["access-control-request-method"];
   if (announced === undefined || announced === "") return insufficient("Access-Control-Request-Method request header needed.");
   const names = (headers["access-control-request-headers"] ?? "")
     .toLowerCase()
