@@ -1,6 +1,5 @@
 import type { Resource } from "@opentelemetry/resources";
 import type { GrpcListener } from "../api/grpc/grpc-listener.js";
-import type { HttpListener } from "../api/http/http-listener.js";
 import type { Clients } from "../api/limits/clients.js";
 import type { LocalCache } from "../cache/local-cache.js";
 import type { Environment } from "../config/declarations.js";
@@ -27,7 +26,7 @@ import type { Verdicts } from "../routing/verdicts.js";
 import type { Clock } from "../runtime/clock.js";
 import type { Log } from "../runtime/log.js";
 import { expiryMs } from "../security/certificates.js";
-import { LISTENERS } from "../security/failure-count.js";
+import { LISTENERS, type ListenerName } from "../security/failure-count.js";
 import type { Security } from "../security/member-security.js";
 import { authenticationMethods } from "../security/principal.js";
 import type { BlockStore, PurgeReport } from "../storage/block-store.js";
@@ -48,9 +47,8 @@ export interface Watched {
   readonly originStates: Pick<OriginAvailability, "unavailable">;
   readonly view: MemberView;
   readonly members: Pick<MemberSource, "report">;
-  readonly grpcListener: Pick<GrpcListener, "openConnections" | "authenticationFailures">;
-  readonly httpListener: Pick<HttpListener, "openConnections" | "authenticationFailures">;
-  readonly s3Listener: Pick<HttpListener, "openConnections" | "authenticationFailures"> | undefined;
+  /** Those that the member has. */
+  readonly listeners: Partial<Record<ListenerName, Pick<GrpcListener, "openConnections" | "authenticationFailures">>>;
   readonly clients: Pick<Clients, "refusedConnections" | "refusedReads" | "sendBuffer">;
   readonly security: Security;
 }
@@ -163,7 +161,7 @@ export class MemberMetrics {
     const { ageMs, failures } = members.report();
     families.membershipAge.at().value = ageMs / 1000;
     families.membershipFailures.at().value = failures;
-    const listeners = { grpc: watched.grpcListener, http: watched.httpListener, s3: watched.s3Listener };
+    const { listeners } = watched;
     for (const listener of LISTENERS) {
       const { openConnections = 0, authenticationFailures } = listeners[listener] ?? {};
       families.connections.at({ listener }).value = openConnections;

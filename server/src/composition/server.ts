@@ -174,9 +174,7 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
     originStates,
     view,
     members,
-    grpcListener,
-    httpListener,
-    s3Listener,
+    listeners: { grpc: grpcListener, http: httpListener, ...(s3Listener && { s3: s3Listener }) },
     clients,
     security,
   });

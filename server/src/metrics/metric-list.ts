@@ -185,13 +185,13 @@ export const metricList = {
   ),
 
   connections: upDown("frontcache.connections", "{connection}", "Open connections, including idle ones.", {
-    listener: ["grpc", "http", "s3"],
+    listener: ["grpc", "http", "s3", "elcache", "filestore"],
   }),
   authenticationFailures: counter(
     "frontcache.authentication.failures",
     "{request}",
     "Requests rejected because they had no valid token or certificate.",
-    { listener: ["grpc", "http", "s3"] },
+    { listener: ["grpc", "http", "s3", "elcache", "filestore"] },
   ),
   authorizationDecisions: counter(
     "frontcache.authorization.decisions",
@@ -209,7 +209,7 @@ export const metricList = {
     "frontcache.member.refusals",
     "{request}",
     "Requests that only members may send, from callers that did not prove to be members.",
-    { listener: ["grpc", "http", "s3"] },
+    { listener: ["grpc", "http", "s3", "elcache", "filestore"] },
   ),
   objectLeases: gauge(
     "frontcache.object.leases",
@@ -223,7 +223,7 @@ export const metricList = {
     "Members that have yet to hand over objects whose home this member has become.",
   ),
   tlsHandshakeFailures: counter("frontcache.tls.handshake.failures", "{handshake}", "TLS handshakes that failed.", {
-    listener: ["grpc", "http", "s3"],
+    listener: ["grpc", "http", "s3", "elcache", "filestore"],
   }),
   tlsCertificateExpiry: gauge(
     "frontcache.tls.certificate.expiry",

@@ -4,13 +4,13 @@ import type { Log } from "../runtime/log.js";
 /** At most one line per this time; the next line says how many failures it stands for. */
 const LINE_EVERY_MS = 10_000;
 
-export const LISTENERS = ["grpc", "http", "s3"] as const;
+export const LISTENERS = ["grpc", "http", "s3", "elcache", "filestore"] as const;
 
 export type ListenerName = (typeof LISTENERS)[number];
 
 /** Counts failures of one kind per listener and logs their causes, at most one line every ten seconds. */
 export class FailureCount {
-  readonly counts: Record<ListenerName, number> = { grpc: 0, http: 0, s3: 0 };
+  readonly counts = Object.fromEntries(LISTENERS.map((name) => [name, 0])) as Record<ListenerName, number>;
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #event: string;

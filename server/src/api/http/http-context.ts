@@ -82,7 +82,7 @@ export interface HttpContext {
   /** Decides about single objects of a request. Absent before the principal is known. */
   authorization?: Authorization | undefined;
   /** The form of errors. Absent: S3's document. */
-  readonly errorForm?: ErrorForm | undefined;
+  errorForm?: ErrorForm | undefined;
   readonly clock: Clock;
   readonly log: Log;
 }

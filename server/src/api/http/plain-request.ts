@@ -17,7 +17,8 @@ export interface PlainRequest {
   /** All its headers, with names as in Node. */
   readonly headers: {
     readonly host: string;
-    readonly range: string;
+    /** Present in requests for objects. */
+    readonly range?: string;
     readonly "if-match"?: string;
     readonly authorization?: string;
     readonly [FORWARDED_HEADER]?: "1";
@@ -87,7 +88,10 @@ export function parsePlainRequest(bytes: Buffer, form: Addressing["form"]): Plai
   if (bytes.length > MAX_BYTES) return undefined;
   const text = bytes.toString("latin1");
   const match = FORMS[form].exec(text);
-  if (match === null) return parseAnyOrder(text, form);
+  if (match === null) {
+    const request = parseAnyOrder(text, REQUEST_LINES[form]);
+    return request?.headers.range === undefined ? undefined : request;
+  }
   const [, url, host, range, ifMatch, authorization, forwarded, cachedOnly, openEnded, repeated, timeout] = match;
   const headers: Writable<PlainRequest["headers"]> = { host: host!, range: range! };
   if (ifMatch !== undefined) headers["if-match"] = ifMatch;
@@ -101,13 +105,22 @@ export function parsePlainRequest(bytes: Buffer, form: Addressing["form"]): Plai
 }
 
 /**
+ * Parses bytes that are exactly one simple GET, of a range or not, whose path matches the regular expression `path`; undefined
+ * for anything else.
+ */
+export function plainGetParser(path: string): (bytes: Buffer) => PlainRequest | undefined {
+  const requestLine = requestLineWith(path);
+  return (bytes) => (bytes.length > MAX_BYTES ? undefined : parseAnyOrder(bytes.toString("latin1"), requestLine));
+}
+
+/**
  * The same for headers in any order. Some clients have no fixed order: wrk, for example, chooses one at its start, so that the rates of
  * two of its runs would differ by the cost of Node's HTTP server.
  */
-function parseAnyOrder(text: string, form: Addressing["form"]): PlainRequest | undefined {
+function parseAnyOrder(text: string, requestLine: RegExp): PlainRequest | undefined {
   if (!text.startsWith("GET ") || !text.endsWith("\r\n\r\n")) return undefined;
-  const [requestLine, ...lines] = text.slice(0, -4).split("\r\n");
-  const url = REQUEST_LINES[form].exec(requestLine!)?.[1];
+  const [first, ...lines] = text.slice(0, -4).split("\r\n");
+  const url = requestLine.exec(first!)?.[1];
   if (url === undefined) return undefined;
   const headers: Record<string, string> = {};
   let isPlain = true;
@@ -121,6 +134,6 @@ function parseAnyOrder(text: string, form: Addressing["form"]): PlainRequest | u
     if ((own ?? OTHER_HEADERS.get(name))?.test(value) !== true || headers[name] !== undefined) return undefined;
     headers[name] = value;
   }
-  const { host, range, ...others } = headers;
-  return host === undefined || range === undefined ? undefined : { url, isPlain, headers: { host, range, ...others } };
+  const { host, ...others } = headers;
+  return host === undefined ? undefined : { url, isPlain, headers: { host, ...others } };
 }

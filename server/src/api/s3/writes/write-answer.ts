@@ -5,6 +5,7 @@ import { AccessDenied } from "../../../security/grants/authorization.js";
 import { Payload } from "../../../writes/payload.js";
 import { OutcomeUnknown, type RequiredGrant, type WriteQuestion } from "../../../writes/write-through.js";
 import type { HttpContext, Upload } from "../../http/http-context.js";
+import { closeBehindUnreadBody } from "../../http/unread-body.js";
 import { aboutBucket, answerDocument, type Document } from "../document-answer.js";
 import { type ErrorResponse, notImplemented } from "../error-response.js";
 import { postObject } from "../forms/post-object.js";
@@ -20,9 +21,6 @@ import { bucketWrite, objectWrites, type WriteOperation } from "./write-operatio
 /** The longest document: 10,000 parts with checksums, or a thousand of the longest keys, escaped. */
 const MAX_DOCUMENT_BYTES = 8 << 20;
 
-/** A body that is refused is still received if it is not longer. Otherwise the connection is closed. */
-const MAX_DISCARDED_BYTES = 1 << 20;
-
 /** Parameters that every operation may have: of SDKs, and of signatures. */
 const IGNORED_PARAMETER =
   /^(?:x-id|X-Amz-(?:Algorithm|Credential|Date|Expires|SignedHeaders|Signature|Security-Token|Content-Sha256|User-Agent)|AWSAccessKeyId|Signature|Expires)$/i;
@@ -32,7 +30,7 @@ const OBJECT_PARAMETER = /^(?:uploadId|partNumber|uploads|versionId|tagging|acl|
 
 /** Answers an operation that changes something, with the origin's own answer. Never throws. */
 export function answerWrite(context: HttpContext, cache: Cache, target: S3Target, operation: Operation): void {
-  const { upload, response, request, client } = context;
+  const { upload, client } = context;
   const subject = { operation, url: urlOf(target), resource: resourceOf(target) };
   const make = async (): Promise<Document> => {
     const busy = client.beginRead();
@@ -46,11 +44,7 @@ export function answerWrite(context: HttpContext, cache: Cache, target: S3Target
       throw error;
     } finally {
       if (busy === undefined) client.endRead();
-      // Further requests would have to wait for the rest of the body.
-      const isShort =
-        upload?.proceed === undefined && Number(request.headers["content-length"] ?? Infinity) <= MAX_DISCARDED_BYTES;
-      const hasBody = request.headers["transfer-encoding"] !== undefined || request.headers["content-length"] !== undefined;
-      if (hasBody && upload?.body.complete === false && !isShort) response.setHeader("Connection", "close");
+      closeBehindUnreadBody(context);
     }
   };
   const change = target.scope === "bucket" ? aboutBucket : undefined;
