@@ -3,7 +3,11 @@
 process.env.UV_THREADPOOL_SIZE ??= "24";
 // V8 collects old garbage when the heap has grown by 40 %, not when it has doubled or more. Measured with 12,000 cold objects of 4 KiB:
 // 2.7 KB of anonymous memory for each instead of 8.5, for the same CPU time.
-require("node:v8").setFlagsFromString("--heap-growing-percent=40");
+const { setFlagsFromString } = require("node:v8");
+setFlagsFromString("--heap-growing-percent=40");
+// V8 collects young garbage in one thread. Several threads spend most of their time waiting for each other. Measured with 10,000 cold
+// objects of 4 KiB on one core: 690 us of CPU time for each instead of 890, of which the main thread takes 510 instead of 600.
+setFlagsFromString("--no-parallel-scavenge");
 
 import("../dist/cli/main.js").then(
   ({ main }) => main(process.argv.slice(2)),
