@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type Server } from "node:http";
 import { Duplex } from "node:stream";
+import { isDeepStrictEqual } from "node:util";
 import { parseObjectUrl } from "@frontcache/proto";
 import {
   judge,
@@ -113,6 +114,7 @@ export const plainRequestTarget: FuzzTarget = {
     "frontcache-forwarded: 1",
     "frontcache-cached-only: 1",
     "GET ",
+    "HEAD ",
     " HTTP/1.1",
     "/s3/",
     "?",
@@ -129,7 +131,7 @@ export const plainRequestTarget: FuzzTarget = {
     const requests = await parsedByNode(Buffer.from(input, "latin1"));
     promise(requests.length === 1, "Node takes it for one request, too");
     const { method, url, headers } = requests[0]!;
-    promise(method === "GET" && url === plain.url, "Node reads the same target");
-    promise(JSON.stringify({ ...headers }) === JSON.stringify(plain.headers), "Node reads the same headers, and no other");
+    promise(method === plain.method && url === plain.url, "Node reads the same method and target");
+    promise(isDeepStrictEqual({ ...headers }, { ...plain.headers }), "Node reads the same headers, and no other");
   },
 };

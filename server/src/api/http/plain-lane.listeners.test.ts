@@ -63,6 +63,29 @@ describe("the plain lane", () => {
     expect(withoutId(plain.body)).toBe(withoutId(other.body));
   });
 
+  it.each(["/s3/bucket/object", "/s3/bucket/missing", "/s3/bucket/%zz", "/s3/bucket", "/s3/bucket/"])(
+    "answers a GET of %s without a range, and a HEAD, like Node's server",
+    async (target) => {
+      for (const method of ["GET", "HEAD"] as const) {
+        const read = (...headers: string[]) =>
+          method === "GET" ? client.get(target, ...headers) : client.head(target, ...headers);
+        await using node = await fixture.connect();
+        const [plain, again] = [await read("User-Agent: tool"), await read()];
+        node.request(method, target, "Accept-Language: en");
+        const other = await node.answer(method === "GET");
+        expect([plain, again, other].map(({ headers }) => isPlain(headers))).toEqual([true, true, false]);
+        const { connection, "keep-alive": keepAlive, ...expected } = other.headers;
+        const comparable = ({ headers, body, status }: typeof plain): object => {
+          const own = { date: "", "x-amz-request-id": "", age: "", "server-timing": "" };
+          const named = body.toString("latin1").replace(/<RequestId>.*<\/RequestId>/, "");
+          return { status, headers: { ...headers, ...own, "content-length": "" }, named };
+        };
+        expect(comparable(again)).toEqual(comparable({ ...other, headers: expected }));
+        if (method === "GET") expect(again.headers["content-length"]).toBe(String(again.body.length));
+      }
+    },
+  );
+
   it("passes the connection to Node's parser permanently at the first request of another form", async () => {
     for (let round = 0; round < 3; round++)
       expect(isPlain((await client.get("/s3/bucket/object", "Range: bytes=0-9")).headers)).toBe(true);

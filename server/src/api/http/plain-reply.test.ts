@@ -20,8 +20,12 @@ class HeldSocket {
   }
 }
 
+function replyTo(socket: HeldSocket, isHead = false): PlainReply {
+  return new PlainReply({ socket: socket as unknown as Socket, direct: undefined, isHead, nowMs: 0, sent() {} });
+}
+
 function answer(socket: HeldSocket, body: string): void {
-  const reply = new PlainReply(socket as unknown as Socket, undefined, 0, () => {});
+  const reply = replyTo(socket);
   reply.writeHead(206, ["Content-Length", String(body.length)]);
   reply.end(Buffer.from(body));
 }
@@ -42,5 +46,27 @@ describe("a small response", () => {
     answer(slow, "its second answer");
     answer(new HeldSocket(true), "of a third one");
     expect(slow.writes.map((bytes) => bytes.toString().slice(-17))).toEqual(["\r\nof the slow one", "its second answer"]);
+  });
+
+  it("has no body if it answers a HEAD", () => {
+    const socket = new HeldSocket(true);
+    const reply = replyTo(socket, true);
+    reply.writeHead(404, ["content-length", "4"]);
+    reply.end(Buffer.from("body"));
+    const [head] = socket.writes.map((bytes) => bytes.toString());
+    expect(head).toBe("HTTP/1.1 404 Not Found\r\ncontent-length: 4\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\r\n");
+  });
+
+  it.each([
+    [200, [], "close"],
+    [200, ["Content-Length", "0"], undefined],
+    [204, [], undefined],
+    [304, [], undefined],
+  ])("with status %d and the headers %j has the connection %s", (status, headers, connection) => {
+    const socket = new HeldSocket(true);
+    const reply = replyTo(socket);
+    reply.writeHead(status, headers);
+    reply.end();
+    expect(/\r\nConnection: (.*)\r\n/.exec(String(socket.writes[0]))?.[1]).toBe(connection);
   });
 });

@@ -11,13 +11,23 @@ import type { Reply } from "./http-context.js";
  */
 let joint = Buffer.allocUnsafeSlow(FROM_FILE_BYTES + (4 << 10));
 
+export interface PlainReplyOptions {
+  readonly socket: Socket;
+  /** Undefined: all bytes go through the socket's stream. */
+  readonly direct: DirectSocket | undefined;
+  /** The response to a HEAD: its bytes are not sent. */
+  readonly isHead: boolean;
+  readonly nowMs: number;
+  /** Called after `close`, when the whole response was sent. */
+  readonly sent: () => void;
+}
+
 /** The response to a plain request. Its header and bytes are written directly to the socket. */
 export class PlainReply implements Reply {
   readonly #socket: Socket;
   readonly #nowMs: number;
-  /** Undefined: all bytes go through the socket's stream. */
   readonly #direct: DirectSocket | undefined;
-  /** Called after `close`, when the whole response was sent. */
+  readonly #isHead: boolean;
   readonly #sent: () => void;
 
   #head = "";
@@ -25,9 +35,10 @@ export class PlainReply implements Reply {
   #closing = "";
   #onClose: (() => void) | undefined;
 
-  constructor(socket: Socket, direct: DirectSocket | undefined, nowMs: number, sent: () => void) {
+  constructor({ socket, direct, isHead, nowMs, sent }: PlainReplyOptions) {
     this.#socket = socket;
     this.#direct = direct;
+    this.#isHead = isHead;
     this.#nowMs = nowMs;
     this.#sent = sent;
   }
@@ -42,13 +53,21 @@ export class PlainReply implements Reply {
 
   writeHead(status: number, headers: string[]): void {
     let head = `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n`;
-    for (let at = 0; at < headers.length; at += 2) head += `${headers[at]}: ${headers[at + 1]}\r\n`;
+    let hasLength = this.#isHead || status === 204 || status === 304;
+    for (let at = 0; at < headers.length; at += 2) {
+      const name = headers[at]!;
+      head += `${name}: ${headers[at + 1]}\r\n`;
+      if (!hasLength && name.length === CONTENT_LENGTH.length) hasLength = name.toLowerCase() === CONTENT_LENGTH;
+    }
+    // The end of the connection ends a body of unknown length.
+    if (!hasLength) this.setHeader("Connection", "close");
     this.#head = `${head}Date: ${httpDate(this.#nowMs)}\r\n${this.#closing}\r\n`;
     this.#headersSent = true;
   }
 
   write(bytes: Buffer, taken: () => void): void {
-    this.#send(bytes, taken);
+    if (this.#isHead) setImmediate(taken);
+    else this.#send(bytes, taken);
   }
 
   /** The head and the first bytes leave in one packet if they fit. */
@@ -94,7 +113,8 @@ export class PlainReply implements Reply {
     return first.length === 0 ? moved : first.length + Math.max(0, moved);
   }
 
-  end(bytes?: Buffer): void {
+  end(body?: Buffer): void {
+    const bytes = this.#isHead ? undefined : body;
     if (bytes === undefined && this.#head === "" && this.#socket.writableLength === 0) this.#ended();
     else this.#send(bytes, this.#ended);
   }
@@ -147,6 +167,8 @@ export class PlainReply implements Reply {
     if (socket.writableLength > 0) joint = Buffer.allocUnsafeSlow(joint.length);
   }
 }
+
+const CONTENT_LENGTH = "content-length";
 
 let dateSecond = -1;
 let dateText = "";

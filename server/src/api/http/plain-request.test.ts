@@ -8,10 +8,11 @@ const parse = (text: string) => parsePlainRequest(Buffer.from(text, "latin1"), "
 describe("a plain request", () => {
   it("is a GET of a range with or without a version", () => {
     const headers = { host: "member-0.cache:8081", range: "bytes=10-19" };
-    expect(parse(`${PLAIN}\r\n`)).toEqual({ url: "/s3/bucket/a%20key", isPlain: true, headers });
+    expect(parse(`${PLAIN}\r\n`)).toEqual({ url: "/s3/bucket/a%20key", isPlain: true, method: "GET", headers });
     expect(parse(`${PLAIN}If-Match: "v1"\r\n\r\n`)).toEqual({
       url: "/s3/bucket/a%20key",
       isPlain: true,
+      method: "GET",
       headers: { ...headers, "if-match": '"v1"' },
     });
     expect(parse("GET /gs/b/k HTTP/1.1\r\nHost: [::1]:80\r\nRange: bytes=0-0\r\n\r\n")).toMatchObject({ url: "/gs/b/k" });
@@ -42,6 +43,16 @@ describe("a plain request", () => {
     });
   });
 
+  it("may be a HEAD, or have no range, but is not plain then", () => {
+    for (const other of ["", "Accept: */*\r\n"]) {
+      const [path, host] = ["/s3/b/k HTTP/1.1\r\n", `${other}Host: m\r\n`];
+      const headers = other === "" ? { host: "m" } : { host: "m", accept: "*/*" };
+      expect(parse(`GET ${path}${host}\r\n`)).toEqual({ method: "GET", url: "/s3/b/k", isPlain: false, headers });
+      expect(parse(`HEAD ${path}${host}\r\n`)).toEqual({ method: "HEAD", url: "/s3/b/k", isPlain: false, headers });
+      expect(parse(`HEAD ${path}${host}Range: bytes=0-1\r\n\r\n`)).toMatchObject({ method: "HEAD", isPlain: false });
+    }
+  });
+
   it("may have its headers in any order and spelling", () => {
     const lines = ["Host: m:1", "Range: bytes=0-1", 'If-Match: "v"', "frontcache-forwarded: 1", "frontcache-timeout-ms: 9"];
     const parsed = parse(["GET /s3/b/k HTTP/1.1", ...lines, "\r\n"].join("\r\n"));
@@ -56,6 +67,7 @@ describe("a plain request", () => {
     expect(parse(`${PLAIN}${others}\r\n`)).toEqual({
       url: "/s3/bucket/a%20key",
       isPlain: false,
+      method: "GET",
       headers: {
         host: "member-0.cache:8081",
         range: "bytes=10-19",
@@ -81,7 +93,7 @@ describe("a plain request", () => {
   it.each([
     ["another value of a member's header", `${PLAIN}frontcache-forwarded: 2\r\n\r\n`],
     ["a member's header twice", `${PLAIN}frontcache-forwarded: 1\r\nfrontcache-forwarded: 1\r\n\r\n`],
-    ["another method", `HEAD${PLAIN.slice(3)}\r\n`],
+    ["another method", `POST${PLAIN.slice(3)}\r\n`],
     ["another version", `${PLAIN.replace("1.1", "1.0")}\r\n`],
     ["a query", `${PLAIN.replace("%20", "?")}\r\n`],
     ["a fragment", `${PLAIN.replace("%20", "#")}\r\n`],
@@ -99,7 +111,7 @@ describe("a plain request", () => {
     ["a host twice", `${PLAIN}Host: other\r\n\r\n`],
     ["a range twice", `${PLAIN}range: bytes=0-1\r\n\r\n`],
     ["no host", "GET /s3/b/k HTTP/1.1\r\nRange: bytes=0-1\r\n\r\n"],
-    ["no range", "GET /s3/b/k HTTP/1.1\r\nHost: m\r\n\r\n"],
+    ["no header", "GET /s3/b/k HTTP/1.1\r\n\r\n"],
     ["a line without a colon", `${PLAIN}Accept\r\n\r\n`],
     ["a name with a space", `${PLAIN}Accept : a\r\n\r\n`],
     ["a folded line", `${PLAIN}Accept: a\r\n b\r\n\r\n`],

@@ -8,16 +8,17 @@ import {
 } from "@frontcache/proto";
 import type { Addressing } from "../s3/request-target.js";
 
-/** A simple GET of a range. */
+/** A simple GET or HEAD. */
 export interface PlainRequest {
+  readonly method: "GET" | "HEAD";
   /** The path as sent. */
   readonly url: string;
-  /** Whether it has only headers of frontcache's own clients. */
+  /** Whether it is a GET of a range that has only headers of frontcache's own clients. */
   readonly isPlain: boolean;
   /** All its headers, with names as in Node. */
   readonly headers: {
     readonly host: string;
-    /** Present in requests for objects. */
+    /** Absent: the whole object is requested. */
     readonly range?: string;
     readonly "if-match"?: string;
     readonly authorization?: string;
@@ -46,10 +47,9 @@ const RANGE = "bytes=\\d{1,15}-\\d{1,15}";
 const formWith = (path: string): RegExp =>
   new RegExp(
     [
-      `^GET (${path}) HTTP/1\\.1`,
+      `^(GET|HEAD) (${path}) HTTP/1\\.1`,
       `Host: (${HOST})`,
-      `Range: (${RANGE})`,
-      "(?:If-Match: ([!-~]+)\r\n)?(?:Authorization: (Bearer [!-~]+)\r\n)?" +
+      `(?:Range: (${RANGE})\r\n)?(?:If-Match: ([!-~]+)\r\n)?(?:Authorization: (Bearer [!-~]+)\r\n)?` +
         `(${FORWARDED_HEADER}: 1\r\n)?(${CACHED_ONLY_HEADER}: 1\r\n)?(${OPEN_ENDED_HEADER}: 1\r\n)?(${REPEATED_HEADER}: 1\r\n)?(?:${TIMEOUT_HEADER}: (\\d{1,9})\r\n)?\r\n$`,
     ].join("\r\n"),
   );
@@ -57,7 +57,7 @@ const formWith = (path: string): RegExp =>
 const PATHS = { prefixed: `/(?:${SCHEME_PATTERN})/[!"$->@-~]+`, root: `/[!"$->@-~]+` } as const;
 const FORMS = { prefixed: formWith(PATHS.prefixed), root: formWith(PATHS.root) } as const;
 
-const requestLineWith = (path: string): RegExp => new RegExp(`^GET (${path}) HTTP/1\\.1$`);
+const requestLineWith = (path: string): RegExp => new RegExp(`^(GET|HEAD) (${path}) HTTP/1\\.1$`);
 const REQUEST_LINES = { prefixed: requestLineWith(PATHS.prefixed), root: requestLineWith(PATHS.root) } as const;
 
 /** The values of the headers of frontcache's own clients. */
@@ -81,19 +81,16 @@ const OTHER_HEADERS: ReadonlyMap<string, RegExp> = new Map([
 ]);
 
 /**
- * Parses bytes that are exactly one simple GET of a range; undefined for anything else, even if it is valid HTTP. `form` is the
+ * Parses bytes that are exactly one simple GET or HEAD; undefined for anything else, even if it is valid HTTP. `form` is the
  * listener's form of paths.
  */
 export function parsePlainRequest(bytes: Buffer, form: Addressing["form"]): PlainRequest | undefined {
   if (bytes.length > MAX_BYTES) return undefined;
   const text = bytes.toString("latin1");
   const match = FORMS[form].exec(text);
-  if (match === null) {
-    const request = parseAnyOrder(text, REQUEST_LINES[form]);
-    return request?.headers.range === undefined ? undefined : request;
-  }
-  const [, url, host, range, ifMatch, authorization, forwarded, cachedOnly, openEnded, repeated, timeout] = match;
-  const headers: Writable<PlainRequest["headers"]> = { host: host!, range: range! };
+  if (match === null) return parseAnyOrder(text, REQUEST_LINES[form]);
+  const [, method, url, host, range, ifMatch, authorization, forwarded, cachedOnly, openEnded, repeated, timeout] = match;
+  const headers: Writable<PlainRequest["headers"]> = range === undefined ? { host: host! } : { host: host!, range };
   if (ifMatch !== undefined) headers["if-match"] = ifMatch;
   if (authorization !== undefined) headers.authorization = authorization;
   if (forwarded !== undefined) headers[FORWARDED_HEADER] = "1";
@@ -101,7 +98,7 @@ export function parsePlainRequest(bytes: Buffer, form: Addressing["form"]): Plai
   if (openEnded !== undefined) headers[OPEN_ENDED_HEADER] = "1";
   if (repeated !== undefined) headers[REPEATED_HEADER] = "1";
   if (timeout !== undefined) headers[TIMEOUT_HEADER] = timeout;
-  return { url: url!, isPlain: true, headers };
+  return { method: method as PlainRequest["method"], url: url!, isPlain: isOwn(method!, range), headers };
 }
 
 /**
@@ -110,7 +107,10 @@ export function parsePlainRequest(bytes: Buffer, form: Addressing["form"]): Plai
  */
 export function plainGetParser(path: string): (bytes: Buffer) => PlainRequest | undefined {
   const requestLine = requestLineWith(path);
-  return (bytes) => (bytes.length > MAX_BYTES ? undefined : parseAnyOrder(bytes.toString("latin1"), requestLine));
+  return (bytes) => {
+    const request = bytes.length > MAX_BYTES ? undefined : parseAnyOrder(bytes.toString("latin1"), requestLine);
+    return request?.method === "GET" ? request : undefined;
+  };
 }
 
 /**
@@ -118,10 +118,11 @@ export function plainGetParser(path: string): (bytes: Buffer) => PlainRequest | 
  * two of its runs would differ by the cost of Node's HTTP server.
  */
 function parseAnyOrder(text: string, requestLine: RegExp): PlainRequest | undefined {
-  if (!text.startsWith("GET ") || !text.endsWith("\r\n\r\n")) return undefined;
+  if (!/^(?:GET|HEAD) /.test(text) || !text.endsWith("\r\n\r\n")) return undefined;
   const [first, ...lines] = text.slice(0, -4).split("\r\n");
-  const url = requestLine.exec(first!)?.[1];
-  if (url === undefined) return undefined;
+  const match = requestLine.exec(first!);
+  if (match === null) return undefined;
+  const [, method, url] = match;
   const headers: Record<string, string> = {};
   let isPlain = true;
   for (const line of lines) {
@@ -135,5 +136,16 @@ function parseAnyOrder(text: string, requestLine: RegExp): PlainRequest | undefi
     headers[name] = value;
   }
   const { host, ...others } = headers;
-  return host === undefined ? undefined : { url, isPlain, headers: { host, ...others } };
+  if (host === undefined) return undefined;
+  return {
+    method: method as PlainRequest["method"],
+    url: url!,
+    isPlain: isPlain && isOwn(method!, headers.range),
+    headers: { host, ...others },
+  };
+}
+
+/** Whether frontcache's own clients send such requests: they read ranges. */
+function isOwn(method: string, range: string | undefined): boolean {
+  return method === "GET" && range !== undefined;
 }

@@ -19,7 +19,7 @@ export interface Serving<Served = Cache> {
 export interface Site<Served = Cache> {
   /** Maximum bytes of a request's head. */
   readonly maxHeadBytes: number;
-  /** Parses bytes that are exactly one simple GET. Undefined for anything else, which Node's HTTP server then parses. */
+  /** Parses bytes that are exactly one simple GET or HEAD. Undefined for anything else, which Node's HTTP server then parses. */
   parsePlain(bytes: Buffer): PlainRequest | undefined;
   /** Answers one request of any kind. Never throws. */
   answer(context: HttpContext, serving: () => Serving<Served>): void;
