@@ -6,6 +6,7 @@ import type { Connection } from "./connection.js";
 import type { Reply, Request } from "./http-context.js";
 import { PlainReply } from "./plain-reply.js";
 import type { PlainRequest } from "./plain-request.js";
+import { type Reads, readShared } from "./shared-reads.js";
 
 /** Maximum bytes that may arrive during a response. More bytes end the connection. */
 const MAX_BEHIND_BYTES = 64 << 10;
@@ -37,6 +38,7 @@ export interface PlainLaneOptions {
  */
 export class PlainLane {
   readonly #options: PlainLaneOptions;
+  readonly #reads: Reads;
 
   #behind: Buffer[] = [];
   #behindBytes = 0;
@@ -49,24 +51,25 @@ export class PlainLane {
     this.#options = options;
     const { socket, firstBytesTimeoutMs } = options;
     socket.setTimeout(firstBytesTimeoutMs);
-    socket.on("data", this.#onData);
+    this.#reads = readShared(socket, this.#onBytes);
     socket.on("end", this.#onEnd);
     socket.on("timeout", this.#onTimeout);
     socket.on("error", this.#onError);
   }
 
-  readonly #onData = (bytes: Buffer): void => {
+  /** Takes bytes that are valid until it returns. */
+  readonly #onBytes = (bytes: Buffer): void => {
     const { socket, connection, idleTimeoutMs, parse } = this.#options;
     if (connection.running) {
-      this.#behind.push(bytes);
+      this.#behind.push(Buffer.from(bytes));
       this.#behindBytes += bytes.length;
       if (this.#behindBytes > MAX_BEHIND_BYTES) socket.destroy();
       return;
     }
     const request = parse(bytes);
     if (request === undefined) {
-      if (!this.#begun && ListenerHandshake.begins(bytes)) this.#prove(bytes);
-      else this.#handOver(bytes);
+      if (!this.#begun && ListenerHandshake.begins(bytes)) this.#prove(Buffer.from(bytes));
+      else this.#handOver(Buffer.from(bytes));
       return;
     }
     if (!this.#isPlain) socket.setTimeout(idleTimeoutMs);
@@ -79,10 +82,11 @@ export class PlainLane {
   #prove(first: Buffer): void {
     const { socket, prove } = this.#options;
     this.#begun = true;
-    socket.off("data", this.#onData);
+    this.#reads.toStream();
     prove(first, (rest) => {
-      socket.on("data", this.#onData).resume();
-      if (rest.length > 0) this.#onData(rest);
+      this.#reads.fromStream();
+      socket.resume();
+      if (rest.length > 0) this.#onBytes(rest);
     });
   }
 
@@ -104,7 +108,7 @@ export class PlainLane {
 
   #handOver(bytes: Buffer): void {
     const { socket, handOver } = this.#options;
-    socket.off("data", this.#onData);
+    this.#reads.toStream();
     socket.off("end", this.#onEnd);
     socket.off("timeout", this.#onTimeout);
     socket.off("error", this.#onError);
