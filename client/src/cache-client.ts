@@ -6,6 +6,7 @@ import type { LocalReport } from "./local/local-reads.js";
 import type { Evicted, EvictSelector, ObjectStat as MemberStat } from "./members/ports.js";
 import type { RunningCall } from "./members/running-call.js";
 import type { ClientMetrics } from "./metrics.js";
+import type { CurrentVersion } from "./near/leased-versions.js";
 import { NearCache, type NearReport } from "./near/near-cache.js";
 import { ObjectFile } from "./object-file.js";
 import { type ObjectReads, type Range, readCurrent, readObject, readRanges, readSuffix } from "./object-reads.js";
@@ -48,7 +49,7 @@ export interface ReadRequest extends ReadOptions {
 }
 
 /** What the cluster knows of an object. */
-export interface ObjectStat extends Omit<MemberStat, "headers" | "lacks"> {
+export interface ObjectStat extends Omit<MemberStat, "headers" | "lacks" | "leaseMs"> {
   /**
    * Further headers that the object store returns for the object, for example `content-encoding` or `x-amz-meta-owner`. Names are
    * in lower case.
@@ -78,7 +79,7 @@ export class CacheClient implements AsyncDisposable {
     this.#ports = ports;
     this.#connected = connected;
     this.#calls = new RunningCalls(ports.clock);
-    this.#near = options.nearBytes === 0 ? undefined : new NearCache(options.nearBytes, ports.metrics);
+    this.#near = options.nearBytes === 0 ? undefined : new NearCache(options.nearBytes, ports.metrics, ports.clock);
   }
 
   /**
@@ -104,9 +105,10 @@ export class CacheClient implements AsyncDisposable {
     if (length === 0) return Buffer.alloc(0);
     const range = { url, offset, length, version: unquoted(version), memory };
     if (this.#near !== undefined) {
-      if (version === "") return await this.#read(url, "", options, (reads) => readCurrent(reads, [offset, length]));
-      const cached = options.signal?.aborted === true ? undefined : this.#near.find(range);
+      const known = range.version || this.#near.versions.current(url)?.version;
+      const cached = known === undefined || options.signal?.aborted ? undefined : this.#near.find({ ...range, version: known });
       if (cached !== undefined) return cached;
+      if (version === "") return await this.#read(url, "", options, (reads) => readCurrent(reads, [offset, length]));
     }
     // Awaited here because `withCaller` adds the caller's frames only of an awaited call.
     return await this.#observed(range, () => this.#run(url, options, (call) => this.#readRange(range, call)));
@@ -178,7 +180,11 @@ export class CacheClient implements AsyncDisposable {
   async stat(url: string, version = "", options: CallOptions = {}): Promise<ObjectStat> {
     parseObjectUrl(url);
     checkOptions(options, CALL_OPTIONS);
-    const { lacks: _, ...stat } = await this.#traced("stat", url, () =>
+    const {
+      lacks: _,
+      leaseMs: __,
+      ...stat
+    } = await this.#traced("stat", url, () =>
       this.#run(url, options, (call) => this.#connected.stat(url, unquoted(version), call)),
     );
     return { ...stat, headers: Object.fromEntries(headerPairs(stat.headers ?? "")) };
@@ -314,10 +320,15 @@ export class CacheClient implements AsyncDisposable {
     parseObjectUrl(url);
     checkOptions(options, READ_OPTIONS);
     const work = (call: RunningCall): Promise<Result> => {
+      let isAgain = false;
       const reads: ObjectReads = {
         url,
         call,
-        stat: (known) => this.#connected.stat(url, known, call),
+        stat: (known) => {
+          const leased = known === "" && !isAgain ? this.#near?.versions.current(url) : undefined;
+          isAgain = true;
+          return leased === undefined ? this.#lookUp(url, known, call) : Promise.resolve(leased);
+        },
         range: (offset, length, known, within) => {
           return this.#readRange({ url, offset, length, version: known, memory: memoryOf(url, length, options) }, within);
         },
@@ -334,6 +345,15 @@ export class CacheClient implements AsyncDisposable {
     return this.#near.read(range, (offset, length) =>
       readRange({ url, offset, length, version }, this.#connected.rangeWith, call),
     );
+  }
+
+  /** Looks a version up, the current one with a lease if there is a near cache. */
+  async #lookUp(url: string, version: string, call: RunningCall): Promise<CurrentVersion> {
+    const near = version === "" ? this.#near : undefined;
+    const sentAtMs = this.#ports.clock.monotonicMs();
+    const stat = await this.#connected.stat(url, version, call, near !== undefined);
+    if (near !== undefined && stat.leaseMs !== undefined) near.versions.add(url, stat, sentAtMs, stat.leaseMs);
+    return stat;
   }
 
   /** Measures and traces a read, if the application has registered an OpenTelemetry SDK. */

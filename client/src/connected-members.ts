@@ -131,10 +131,11 @@ export class ConnectedMembers {
     return withFailover({ addresses, at }, call, this.failover);
   }
 
-  /** Asks for an object's metadata; if no member answers, the object store. */
-  async stat(url: string, version: string, call: RunningCall): Promise<ObjectStat> {
+  /** Asks for an object's metadata, and for a lease of it if `lease` is set; if no member answers, the object store. */
+  async stat(url: string, version: string, call: RunningCall, lease = false): Promise<ObjectStat> {
     const { calls } = this.#ports.connections;
-    const atMembers = (): Promise<ObjectStat> => this.ask(url, call, (address) => calls.stat(address, { url, version }, call));
+    const atMembers = (): Promise<ObjectStat> =>
+      this.ask(url, call, (address) => calls.stat(address, { url, version, lease }, call));
     if (this.fallback === undefined) return await atMembers();
     const info = await this.fallback.stat(url, version, this.list.addressesOf(url, 0), call, atMembers);
     return "cachedBytes" in info ? info : { ...info, cachedBytes: 0 };

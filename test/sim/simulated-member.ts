@@ -205,6 +205,7 @@ function callsOf(objects: ObjectCalls): ObjectCalls {
 
 function serviceOf(objects: ObjectService): ObjectService {
   return {
+    leaseToClient: (url, version) => objects.leaseToClient(url, version),
     lookUp: (request, report, signal) => objects.lookUp(request, report, signal),
     renew: (request) => objects.renew(request),
     versionChanged: (urls) => objects.versionChanged(urls),

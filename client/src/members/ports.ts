@@ -143,6 +143,8 @@ export interface BlockTransport {
 export interface ObjectStat extends ObjectInfo {
   /** Bytes of this version on the answering member's volumes. */
   readonly cachedBytes: number;
+  /** No member answers with a newer version for so long, counted from when the question was sent, milliseconds. 0 or absent: no lease. */
+  readonly leaseMs?: number | undefined;
 }
 
 /** A request for an object's record. */
@@ -154,6 +156,8 @@ export interface StatQuestion {
   readonly forwarded?: boolean;
   /** The answer must contain checksums, unless the origin is unavailable. Absent: they may be missing. */
   readonly checksums?: boolean;
+  /** The sender answers reads by the record, for as long as the answer says. Absent: no. */
+  readonly lease?: boolean;
 }
 
 /** The blocks to evict: of one object, or of all objects whose URLs begin with a prefix; of one version, or of all. */

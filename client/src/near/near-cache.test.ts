@@ -17,8 +17,9 @@ async function connect(memory: number | string = "1MiB", objectSize = size) {
   const transport = new FakeTransport({ version: "v1", size: objectSize });
   const options = completeOptions({ endpoint: "a:1", near: { memory } });
   const connections = transport as unknown as MemberConnections;
-  const client = await clientOver(options, { clock: new ManualClock(0), connections, requests: noObjectRequests });
-  return { client, transport };
+  const clock = new ManualClock(0);
+  const client = await clientOver(options, { clock, connections, requests: noObjectRequests });
+  return { client, transport, clock };
 }
 
 describe("the near cache", () => {
@@ -55,6 +56,63 @@ describe("the near cache", () => {
     expect(await client.readObject(url)).toHaveLength(100);
     expect(transport.reads.slice(1).map(({ version }) => version)).toEqual(["v2"]);
     await expect(client.readRange(url, 100, 1)).rejects.toMatchObject({ code: "OUT_OF_RANGE" });
+    await client.close();
+  });
+
+  it("asks no question while a lease says which version is current", async () => {
+    const { client, transport, clock } = await connect();
+    let questions = 0;
+    transport.stat = async (_address, { lease }) => {
+      questions++;
+      return { ...transport.object, objectSize: transport.object.size, cachedBytes: 0, leaseMs: lease ? 200 : 0 };
+    };
+    for (let read = 0; read < 3; read++) await client.readRange(url, 0, 10);
+    expect((await client.readObject(url)).equals(ramp(0, size))).toBe(true);
+    expect((await client.readRange(url, -10, 10)).equals(ramp(size - 10, 10))).toBe(true);
+    await expect(client.readRange(url, size, 1)).rejects.toMatchObject({ code: "OUT_OF_RANGE" });
+    expect(questions).toBe(1);
+    clock.advance(199);
+    await client.readRange(url, 0, 10);
+    expect(questions).toBe(1);
+    clock.advance(1);
+    await client.readRange(url, 0, 10);
+    expect(questions).toBe(2);
+    await client.evict({ url });
+    await client.readRange(url, 0, 10);
+    expect(questions).toBe(3);
+    await client.stat(url);
+    expect(questions).toBe(4);
+    await client.close();
+  });
+
+  it("ignores the lease of a question that was asked before its pages were dropped", async () => {
+    const { client, transport } = await connect();
+    let [questions, answer] = [0, (): void => {}];
+    const gate = new Promise<void>((resolve) => {
+      answer = resolve;
+    });
+    transport.stat = async () => {
+      if (++questions === 1) await gate;
+      return { version: "v1", objectSize: size, cachedBytes: 0, leaseMs: 200 };
+    };
+    const reading = client.readRange(url, 0, 10);
+    await client.evict({ url });
+    answer();
+    await reading;
+    await client.readRange(url, 0, 10);
+    expect(questions).toBe(2);
+    await client.close();
+  });
+
+  it("asks at once if the store has another version than a lease says", async () => {
+    const { client, transport } = await connect();
+    let version = "v0";
+    transport.stat = async () => ({ version, objectSize: size, cachedBytes: 0, leaseMs: 200 });
+    transport.onRead = (read) =>
+      read.version === "v0" ? { error: new CacheError("FAILED_PRECONDITION", "another version is current") } : undefined;
+    await expect(client.readRange(url, 0, 10)).rejects.toMatchObject({ code: "FAILED_PRECONDITION" });
+    version = "v1";
+    expect((await client.readRange(url, 0, 10)).equals(ramp(0, 10))).toBe(true);
     await client.close();
   });
 

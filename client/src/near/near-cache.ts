@@ -1,7 +1,9 @@
 import { CacheError, outOfRange } from "@frontcache/proto";
 import { type Linked, LinkedList } from "@frontcache/proto/runtime";
+import type { Clock } from "../members/clock.js";
 import type { EvictSelector } from "../members/ports.js";
 import type { ClientMetrics } from "../metrics.js";
+import { LeasedVersions } from "./leased-versions.js";
 import { PAGE_BYTES, PageMemory } from "./page-memory.js";
 
 /** A range of one version of an object. */
@@ -46,9 +48,11 @@ interface Page extends Linked<Page> {
 
 /**
  * Recently read pages of objects in the memory of this process. A page belongs to one version of an object, so it never becomes
- * wrong; the least recently used ones are dropped. Which version is current only the cluster knows.
+ * wrong; the least recently used ones are dropped. Which version is current is known by leases of the cluster, or must be asked for.
  */
 export class NearCache {
+  /** Which versions are current. */
+  readonly versions: LeasedVersions;
   readonly #memory: PageMemory;
   readonly #metrics: ClientMetrics | undefined;
   readonly #objects = new Map<string, CachedObject>();
@@ -59,7 +63,8 @@ export class NearCache {
   #misses = 0;
   #cachedBytes = 0;
 
-  constructor(bytes: number, metrics: ClientMetrics | undefined) {
+  constructor(bytes: number, metrics: ClientMetrics | undefined, clock: Pick<Clock, "monotonicMs">) {
+    this.versions = new LeasedVersions(clock);
     this.#memory = new PageMemory(bytes);
     this.#metrics = metrics;
   }
@@ -119,8 +124,9 @@ export class NearCache {
     return result.subarray(0, end - offset);
   }
 
-  /** Drops the pages of an object, or of all objects with a prefix; of one version if the selector names one. */
+  /** Drops the pages of an object, or of all objects with a prefix; of one version if the selector names one. Drops the leases, too. */
   drop(selector: EvictSelector): void {
+    this.versions.drop(selector);
     for (const object of this.#objects.values()) {
       const isSelected = "prefix" in selector ? object.url.startsWith(selector.prefix) : object.url === selector.url;
       if (!isSelected || (selector.version ?? object.version) !== object.version) continue;

@@ -59,6 +59,8 @@ export interface StatRequest {
   forwarded: boolean;
   /** the answer must not lack checksums, unless the origin cannot be asked for them */
   checksums: boolean;
+  /** the client answers its own reads by the record for as long as the answer says */
+  lease?: boolean | undefined;
 }
 
 export interface StatResponse {
@@ -74,6 +76,8 @@ export interface StatResponse {
   headers: ObjectHeader[];
   /** which headers are not known here: "metadata" or "checksums"; empty: all are known */
   lacks: string;
+  /** no member answers with a newer version for so long, counted from when the request was sent; absent: no lease */
+  leaseMs?: number | undefined;
 }
 
 /** A response header of an object, as the origin returned it. */
@@ -851,7 +855,7 @@ export const ReadRangeResponse: MessageFns<ReadRangeResponse> = {
 };
 
 function createBaseStatRequest(): StatRequest {
-  return { key: "", version: "", forwarded: false, checksums: false };
+  return { key: "", version: "", forwarded: false, checksums: false, lease: undefined };
 }
 
 export const StatRequest: MessageFns<StatRequest> = {
@@ -867,6 +871,9 @@ export const StatRequest: MessageFns<StatRequest> = {
     }
     if (message.checksums !== false) {
       writer.uint32(32).bool(message.checksums);
+    }
+    if (message.lease !== undefined) {
+      writer.uint32(40).bool(message.lease);
     }
     return writer;
   },
@@ -916,6 +923,14 @@ export const StatRequest: MessageFns<StatRequest> = {
             message.checksums = reader.bool();
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.lease = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -937,12 +952,22 @@ export const StatRequest: MessageFns<StatRequest> = {
     message.version = object.version ?? "";
     message.forwarded = object.forwarded ?? false;
     message.checksums = object.checksums ?? false;
+    message.lease = object.lease ?? undefined;
     return message;
   },
 };
 
 function createBaseStatResponse(): StatResponse {
-  return { version: "", objectSize: 0, contentType: "", lastModifiedMs: 0, cachedBytes: 0, headers: [], lacks: "" };
+  return {
+    version: "",
+    objectSize: 0,
+    contentType: "",
+    lastModifiedMs: 0,
+    cachedBytes: 0,
+    headers: [],
+    lacks: "",
+    leaseMs: undefined,
+  };
 }
 
 export const StatResponse: MessageFns<StatResponse> = {
@@ -967,6 +992,9 @@ export const StatResponse: MessageFns<StatResponse> = {
     }
     if (message.lacks !== "") {
       writer.uint32(58).string(message.lacks);
+    }
+    if (message.leaseMs !== undefined) {
+      writer.uint32(64).uint32(message.leaseMs);
     }
     return writer;
   },
@@ -1040,6 +1068,14 @@ export const StatResponse: MessageFns<StatResponse> = {
             message.lacks = reader.string();
             continue;
           }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.leaseMs = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1064,6 +1100,7 @@ export const StatResponse: MessageFns<StatResponse> = {
     message.cachedBytes = object.cachedBytes ?? 0;
     message.headers = object.headers?.map((e) => ObjectHeader.fromPartial(e)) || [];
     message.lacks = object.lacks ?? "";
+    message.leaseMs = object.leaseMs ?? undefined;
     return message;
   },
 };

@@ -5,7 +5,7 @@ import { type LocalCache, lacks, type Needs } from "../cache/local-cache.js";
 import type { RequestBudget } from "../origin/request-budget.js";
 import type { Clock } from "../runtime/clock.js";
 import { inTurns } from "../runtime/in-turns.js";
-import { GrantedLeases, type GrantedLeasesOptions, LEASE_MS } from "./granted-leases.js";
+import { CLIENT_LEASE_MS, GrantedLeases, type GrantedLeasesOptions, LEASE_MS } from "./granted-leases.js";
 import { RunningWrites } from "./running-writes.js";
 
 export interface DecidedRecordsOptions {
@@ -137,6 +137,14 @@ export class DecidedRecords {
     if (forMs === 0 || !this.#isCurrent(url, info)) return undefined;
     const id = this.#leases.grant(url, holder, info, forMs);
     return id === 0 ? undefined : { id, forMs };
+  }
+
+  /** Leases the record of a version to a client. Returns for how long, milliseconds; 0: the version is not, or may not be, the current one. */
+  leaseToClient(url: string, version: string): number {
+    const forMs = Math.min(CLIENT_LEASE_MS, this.#leaseMs(url));
+    const info = this.#options.local.records.unexpired(url)?.info;
+    const mayLease = forMs > 0 && info?.version === version && this.#isCurrent(url, info);
+    return mayLease && this.#leases.grantToClient(url, info, forMs) ? forMs : 0;
   }
 
   /**

@@ -4,6 +4,15 @@ import type { Clock } from "../runtime/clock.js";
 /** How long a member may answer by a record without asking its home again, milliseconds. */
 export const LEASE_MS = 600;
 
+/**
+ * How long a client may answer its reads by a record. A client cannot be asked to drop a lease, so a change of the object waits for the
+ * end. A member takes longer than this to start, so no lease of an earlier process is valid when it decides.
+ */
+export const CLIENT_LEASE_MS = 200;
+
+/** The holder of the leases of all clients, which share one per object. */
+const CLIENTS: MemberInfo = { name: "", grpcAddress: "" };
+
 /** Leases at a time, about 200 bytes each. When there are more, none are granted: members ask for each read. */
 const CAPACITY = 200_000;
 
@@ -61,6 +70,16 @@ export class GrantedLeases {
     return id;
   }
 
+  /** Grants a lease to a client that cannot be asked to drop it. Returns false if the table is full. */
+  grantToClient(url: string, info: ObjectInfo, forMs: number): boolean {
+    const untilMs = this.#byUrl.get(url)?.get(CLIENTS.name)?.expiresAtMs ?? 0;
+    const id = this.grant(url, CLIENTS, info, forMs);
+    const lease = this.#byId.get(id);
+    // The earlier lease counts until its own end.
+    if (lease !== undefined) lease.expiresAtMs = Math.max(lease.expiresAtMs, untilMs);
+    return lease !== undefined;
+  }
+
   /** Extends a lease if `isCurrent` says that its record is still the current one. Returns whether it did. */
   renew(id: number, holder: string, isCurrent: (url: string, info: ObjectInfo | undefined) => boolean): boolean {
     const lease = this.#byId.get(id);
@@ -96,6 +115,7 @@ export class GrantedLeases {
     return new Promise((resolve) => {
       // Rounded up: the sum of two fractions may be a little less than when the lease ends at its holder.
       const cancel = this.#options.clock.after(Math.ceil(remainingMs), resolve);
+      if (holder === CLIENTS) return;
       let batch = this.#toRevoke.get(holder.grpcAddress);
       if (batch === undefined) {
         batch = { holder, urls: new Map() };

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { requestBudget } from "../origin/request-budget.js";
 import type { MemoryObjects } from "../testing/origin/memory-objects.js";
 import { objectOf, TestHomes } from "../testing/test-homes.js";
-import { LEASE_MS } from "./granted-leases.js";
+import { CLIENT_LEASE_MS, LEASE_MS } from "./granted-leases.js";
 
 const { signal } = new AbortController();
 
@@ -114,6 +114,34 @@ describe("the record of an object", () => {
     const asked = b!.homes.current(ref, signal);
     expect(asked).toBeInstanceOf(Promise);
     await asked;
+  });
+
+  it("does not change before the lease of a client has ended, which only the home grants, of the current version", async () => {
+    const [a, b] = await homes.startAll("a", "b");
+    const { url } = objectOf(a!.view.current, "a");
+    const ref = parseObjectUrl(url);
+    const older = objects.put(url, "one");
+    await b!.current(ref);
+    expect(b!.homes.leaseToClient(url, older)).toBe(0);
+    expect(a!.homes.leaseToClient(url, "another version")).toBe(0);
+    expect(a!.homes.leaseToClient("s3://bucket/unknown", older)).toBe(0);
+    expect(a!.homes.leaseToClient(url, older)).toBe(CLIENT_LEASE_MS);
+    clock.advance(CLIENT_LEASE_MS / 2);
+    expect(a!.homes.leaseToClient(url, older)).toBe(CLIENT_LEASE_MS);
+    const newer = objects.put(url, "two");
+    a!.local.records.expire(url);
+    let changed = false;
+    const change = a!.current(ref).then(({ info }) => {
+      changed = true;
+      return info.version;
+    });
+    clock.advance(CLIENT_LEASE_MS - 1);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(changed).toBe(false);
+    expect(a!.homes.leaseToClient(url, older)).toBe(0);
+    clock.advance(1);
+    expect(await change).toBe(newer);
+    expect(a!.homes.leaseToClient(url, newer)).toBe(CLIENT_LEASE_MS);
   });
 
   it("is asked for anew when the origin rejected its version elsewhere", async () => {

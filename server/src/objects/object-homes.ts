@@ -61,7 +61,7 @@ const AGREED_OBJECTS = 100_000;
 const ANY: Wanted = {};
 
 /** What other members ask this one about objects: the members' calls of the gRPC contract. */
-export type ObjectService = Pick<ObjectHomes, "lookUp" | "renew" | "versionChanged" | "handOver">;
+export type ObjectService = Pick<ObjectHomes, "leaseToClient" | "lookUp" | "renew" | "versionChanged" | "handOver">;
 
 /**
  * One truth per object: one member, the object's home, decides which version is current. Other members ask it, and answer by a
@@ -283,6 +283,14 @@ export class ObjectHomes {
         report([await this.#answer(question, { index, hops, holder, signal })]);
       }),
     );
+  }
+
+  /**
+   * Leases a version to a client, if this member decides and the version is current. Returns for how long, milliseconds: no member answers
+   * with another version before. 0: no lease.
+   */
+  leaseToClient(url: string, version: string): number {
+    return this.#lookup.decider(url) === "here" ? this.#decided.leaseToClient(url, version) : 0;
   }
 
   /** Renews leases that this member granted. */

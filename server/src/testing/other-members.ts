@@ -56,6 +56,7 @@ export function openObjectHomes(others: OtherMembers, local: LocalCache, clock: 
 
 /** A member that decides about no object. */
 export const knowsNoObjects: ObjectService = {
+  leaseToClient: () => 0,
   lookUp: async () => {},
   renew: ({ ids }) => ({ refused: [...ids], leaseMs: 0 }),
   versionChanged: () => {},

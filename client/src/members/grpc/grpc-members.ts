@@ -111,14 +111,14 @@ export class GrpcMembers implements BlockTransport, MemberCalls, ObjectCalls, Va
   }
 
   async stat(address: MemberAddress, question: StatQuestion, limits: CallLimits): Promise<ObjectStat> {
-    const { url, version, forwarded = false, checksums = false } = question;
+    const { url, version, forwarded = false, checksums = false, lease = false } = question;
     const call = await this.#call(address, url, limits);
-    const request = { key: url, version, forwarded, checksums };
+    const request = { key: url, version, forwarded, checksums, lease };
     const answer = await receiveOne<StatResponse>(
       (callback) => call.client.stat(request, this.#metadata(), callOptions(limits), callback),
       call,
     );
-    return { ...infoOfStat(answer), cachedBytes: answer.cachedBytes };
+    return { ...infoOfStat(answer), cachedBytes: answer.cachedBytes, leaseMs: answer.leaseMs };
   }
 
   async evict(address: MemberAddress, selector: EvictSelector, limits: CallLimits, forwarded = false): Promise<Evicted> {

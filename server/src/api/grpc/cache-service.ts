@@ -108,8 +108,10 @@ export function cacheServiceHandlers(options: CacheServiceOptions) {
         const { principal, signal } = context;
         const forwarded = request.forwarded && isFromMember("a forwarded Stat", context);
         const of = { ref: parseObjectUrl(key), version: version === "" ? undefined : version, forwarded, checksums };
-        const { info, cachedBytes } = await cache().ask({ kind: "stat", ...of, principal, signal });
-        return { ...infoToStat(info), cachedBytes };
+        const { info, cachedBytes, isStale } = await cache().ask({ kind: "stat", ...of, principal, signal });
+        const mayLease = request.lease && of.version === undefined && !isStale;
+        const leaseMs = mayLease ? options.objects().leaseToClient(of.ref.url, info.version) : 0;
+        return { ...infoToStat(info), cachedBytes, leaseMs };
       },
       options,
     ),
