@@ -10,14 +10,14 @@ const [a, b, c] = ["a:1", "b:1", "c:1"].map((grpcAddress) => ({ grpcAddress })) 
   { grpcAddress: string },
 ];
 
-function setUp({ isWatchful = false } = {}) {
+function setUp(watched: readonly string[] = []) {
   const clock = new ManualClock(0);
   const probes: { address: string; answer: () => void; fail: () => void }[] = [];
   const changes: string[] = [];
   const breaker = new CircuitBreaker({
     clock,
     openFor: { firstMs: 1_000, longestMs: 4_000 },
-    isWatchful,
+    isWatched: (address) => watched.includes(address),
     probe: (address, signal) =>
       new Promise((resolve, reject) => {
         signal.addEventListener("abort", reject);
@@ -129,9 +129,10 @@ describe("a circuit breaker", () => {
     expect(changes).toEqual(["a:1 unreachable", "a:1 reachable"]);
   });
 
-  it("probes an address again and again until it answers, although nobody asks for it, if it is watchful", async () => {
-    const { clock, breaker, probes } = setUp({ isWatchful: true });
+  it("probes an address again and again until it answers, although nobody asks for it, if it is watched", async () => {
+    const { clock, breaker, probes } = setUp(["a:1"]);
     breaker.failed("a:1");
+    breaker.failed("b:1");
     for (let made = 1; made <= 3; made++) {
       clock.advance(4_000);
       expect(probes.length).toBe(made);
@@ -153,7 +154,7 @@ describe("a circuit breaker", () => {
     ["a call succeeds", (breaker: CircuitBreaker) => breaker.succeeded("a:1")],
     ["the breaker is closed", (breaker: CircuitBreaker) => breaker.close()],
   ])("probes an address no more when %s", async (_, end) => {
-    const { clock, breaker, probes } = setUp({ isWatchful: true });
+    const { clock, breaker, probes } = setUp(["a:1"]);
     breaker.failed("a:1");
     await end(breaker);
     clock.advance(10_000);

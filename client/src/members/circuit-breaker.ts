@@ -8,8 +8,8 @@ export interface CircuitBreakerOptions {
   readonly openFor: Backoff;
   /** Probes an address. Settles in bounded time, and immediately when the signal is aborted. */
   readonly probe: (address: string, signal: AbortSignal) => Promise<void>;
-  /** Probes addresses also if nobody asks for them. Absent: a probe that is due starts with the next call. */
-  readonly isWatchful?: boolean | undefined;
+  /** Whether an address is probed also if nobody asks for it. Absent: a probe that is due starts with the next call. */
+  readonly isWatched?: ((address: string) => boolean) | undefined;
   /** Called when a circuit opens (`false`) and when it closes again (`true`). */
   readonly onChange?: ((address: string, isReachable: boolean) => void) | undefined;
 }
@@ -75,14 +75,17 @@ export class CircuitBreaker {
 
   /** Records that an address is unreachable. Concurrent failures count as one. */
   failed(address: string): void {
-    const { clock, openFor, isWatchful, onChange } = this.#options;
+    const { clock, openFor, isWatched, onChange } = this.#options;
     this.#answering.delete(address);
     const before = this.#broken.get(address);
     if (before?.untilMs !== undefined && clock.monotonicMs() < before.untilMs) return;
     const failures = (before?.failures ?? 0) + 1;
     const forMs = backoffMs(openFor, failures, () => clock.random());
     before?.cancel();
-    const cancel = isWatchful && !this.#life.signal.aborted ? clock.after(forMs, () => this.probeIfDue(address)) : nothing;
+    const watch = (): void => {
+      if (isWatched?.(address) === true) this.probeIfDue(address);
+    };
+    const cancel = isWatched?.(address) === true && !this.#life.signal.aborted ? clock.after(forMs, watch) : nothing;
     const answeredAtMs = before?.answeredAtMs ?? Number.NEGATIVE_INFINITY;
     this.#broken.set(address, { failures, untilMs: clock.monotonicMs() + forMs, answeredAtMs, cancel });
     if (before === undefined) onChange?.(address, false);

@@ -78,12 +78,15 @@ export class OtherMembers {
     this.timeoutMs = timeoutMs;
     this.reads = new MemberReads(clock, callers, pipes);
     this.callers = callers;
+    const memberAt = (grpcAddress: string) => view.known().find((known) => known.grpcAddress === grpcAddress);
     const onChange = (grpcAddress: string, isReachable: boolean): void => {
-      const member = view.known().find((known) => known.grpcAddress === grpcAddress);
+      const member = memberAt(grpcAddress);
       if (member !== undefined) onReachable?.(member, isReachable);
     };
     const probe = (grpcAddress: string, signal: AbortSignal): Promise<void> => this.#probe(grpcAddress, signal);
-    this.breaker = new CircuitBreaker({ clock, openFor: OPEN_FOR, isWatchful: true, probe, onChange });
+    // A call may fail after its member has left the list.
+    const isWatched = (grpcAddress: string): boolean => memberAt(grpcAddress) !== undefined;
+    this.breaker = new CircuitBreaker({ clock, openFor: OPEN_FOR, isWatched, probe, onChange });
   }
 
   /**
