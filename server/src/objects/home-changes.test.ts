@@ -274,6 +274,20 @@ describe("a member that shuts down", () => {
     await a!.local.close();
   });
 
+  it("fails no question that waits for the origin: the member that asked finds another one that decides", async () => {
+    const [a, , c] = await homes.startAll("a", "b", "c");
+    const ref = objectOf(a!.view.current, "a", "b");
+    const version = objects.put(ref.url, "one");
+    a!.origin.faults.place({ latencyMs: 60_000 });
+    const asked = c!.current(ref);
+    await eventually(() => expect(a!.origin.calls.length).toBe(1));
+    gone.add("a");
+    homes.members.delete("a");
+    await a!.homes.close();
+    expect((await homes.whileTimePasses(asked)).info.version).toBe(version);
+    await a!.local.close();
+  });
+
   it("decides to the end if it is alone", async () => {
     const alone = await homes.start("a", listOf("a"));
     alone.homes.shutDown();

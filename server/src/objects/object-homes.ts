@@ -377,7 +377,8 @@ export class ObjectHomes {
     } catch (error) {
       const { code: errorCode, message, isOriginTried: tried } = CacheError.from(error);
       const bucketMissing = error instanceof NoSuchBucket;
-      const undecided = error instanceof Undecided;
+      // A member that closes decides nothing any more: the asking one asks again, and finds it gone.
+      const undecided = error instanceof Undecided || this.#closing.signal.aborted;
       const replaced = this.#mayBeReplaced(question.key);
       return RecordAnswer.fromPartial({ index, errorCode, error: message, tried, bucketMissing, undecided, replaced });
     }
