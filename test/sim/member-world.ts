@@ -10,7 +10,7 @@ import {
 } from "@frontcache/server/testing";
 import type { Chance } from "../seeded-random.js";
 import { type AskedRead, ReadModel } from "./read-model.js";
-import { cacheSettings, chooseSettings, geometry, openStore, retrying, shortAges } from "./simulated-parts.js";
+import { cacheSettings, chooseSettings, geometry, openStore, retrying, shortAges, URLS } from "./simulated-parts.js";
 import { during, ProcessClock, pass, turn } from "./simulated-time.js";
 import { readSlowly } from "./slow-reader.js";
 import { Trouble } from "./trouble.js";
@@ -122,9 +122,10 @@ export class MemberWorld {
     return pass(this.time, ms);
   }
 
-  /** Takes all trouble away, lets everything come to its end, and checks the invariants. */
+  /** Takes all trouble away, lets everything come to its end, has the member ask about all objects, and checks the invariants. */
   async rest(): Promise<void> {
     this.#calm();
+    for (const url of URLS) this.read(url, undefined, 0, 0, 1);
     await this.pass(20_000);
     const { broken, origin } = this;
     if (this.#reads.size > 0) broken.push(`${this.#reads.size} reads never ended`);
@@ -165,7 +166,10 @@ export class MemberWorld {
     await this.start();
   }
 
-  /** Until the next rest. The disk may not have kept the version that the member has sent last. */
+  /**
+   * Until the next rest, in which the member learns what the objects are. The disk may not have kept the version that the member has sent
+   * last, and never keeps that an object is missing.
+   */
   #beginLoss(): void {
     this.#endLoss(this.time.nowMs());
     this.#endLoss = this.losses.begin("member", this.time.nowMs());

@@ -93,6 +93,18 @@ describe("the records of objects", () => {
     expect(records.last(url)?.version).toBe("v2");
   });
 
+  it("take the answer to a question that was on its way when reads rejected an older version, but no answer of that version", () => {
+    records.observe(url, { info: info("v1"), askedAtMs: now() });
+    records.reject(url, "v1");
+    for (const version of ["v1", "v2"]) {
+      const askedAtMs = now();
+      stored.clock.advance(10);
+      records.reject(url, "v1");
+      records.observe(url, { info: info(version), askedAtMs });
+      expect(records.last(url)?.version).toBe(version === "v1" ? undefined : version);
+    }
+  });
+
   it("stay as they are when a version is rejected that is not the current one", () => {
     records.observe(url, { info: info("v2"), askedAtMs: now() });
     records.reject(url, "v1");

@@ -45,6 +45,8 @@ interface ObjectRecord {
   readonly replaced: Observation | undefined;
   /** Observations whose request was sent before this moment count as expired. Monotonic milliseconds. */
   readonly expiredBeforeMs: number;
+  /** While nothing is known: a version that the origin rejected, and when, monotonic milliseconds. */
+  readonly rejected?: { readonly version: string; readonly atMs: number } | undefined;
 }
 
 /** The observation of a NOT_FOUND. */
@@ -135,7 +137,9 @@ export class ObjectRecords {
     const { askedAtMs } = observation;
     if (known === undefined) this.#set(url, undefined, observation, undefined);
     else if (known.observation === NOTHING_KNOWN) {
-      if (askedAtMs >= known.answeredAtMs) this.#set(url, known, observation, known.replaced);
+      const { rejected } = known;
+      const isRejected = rejected !== undefined && rejected.version === observation.info?.version && askedAtMs < rejected.atMs;
+      if (askedAtMs >= known.answeredAtMs && !isRejected) this.#set(url, known, observation, known.replaced);
     } else if (isSame(known.observation, observation)) {
       if (askedAtMs >= known.observation.askedAtMs) this.#set(url, known, observation, known.replaced);
     } else if (askedAtMs >= known.answeredAtMs) this.#set(url, known, observation, known.observation);
@@ -144,12 +148,18 @@ export class ObjectRecords {
 
   /**
    * The origin answered that this version is not current: by 412, or by bytes of another version. It is forgotten at once and
-   * never served stale. The next read without a version asks the origin, and does not join a question that was sent before.
+   * never served stale. The next read without a version asks the origin, and does not join a question that was sent before. If nothing is
+   * known, an answer to a question that is on its way counts, unless it names this version: rejections of many reads at once would have all
+   * answers ignored.
    */
   reject(url: string, version: string): void {
     const known = this.#lookUp(url);
     const info = known?.observation.info;
-    if (info === undefined || info.version === version) this.#forget(url, known);
+    const isUnknown = known?.observation === NOTHING_KNOWN;
+    if (!isUnknown && info !== undefined && info.version !== version) return;
+    if (!isUnknown || (known.rejected !== undefined && known.rejected.version !== version)) this.#forget(url, known);
+    const rejected = { version, atMs: this.#options.clock.monotonicMs() };
+    this.#records.set(url, { ...this.#records.peek(url)!, rejected });
   }
 
   /** The object was written: whatever is known of it, and whatever was asked before now, may be of an older version. */
