@@ -1,10 +1,14 @@
+import { rampBytes } from "@frontcache/server/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { hostOf, namesOf } from "./addresses.js";
 import { Cluster } from "./cluster.js";
+import { BLOCK_BYTES } from "./test-objects.js";
 
 const MEMBERS = 3;
 const OBJECTS = 3;
 const ROUNDS = 12;
+/** An object of several blocks, which different members own, and how long a write waits until its body is cached. */
+const OF_BLOCKS = { bytes: 4 * BLOCK_BYTES + 1_000, cachedWithinMs: 5_000 };
 
 /** Writes through one member and reads through another one, which may have a lease of what was there before. */
 describe("what was written through one of three members", () => {
@@ -40,6 +44,23 @@ describe("what was written through one of three members", () => {
       }
     };
     await Promise.all(Array.from({ length: OBJECTS }, (_, object) => run(object)));
+  });
+
+  it("is read through every member without a request to the origin, whoever owns its blocks", async () => {
+    for (let writer = 0; writer < MEMBERS; writer++) {
+      const body = rampBytes(0, OF_BLOCKS.bytes, writer);
+      const beganMs = performance.now();
+      const written = await fetch(url(writer, "cached"), { method: "PUT", body });
+      expect([written.status, await written.text()]).toEqual([200, ""]);
+      const isInTime = performance.now() - beganMs < OF_BLOCKS.cachedWithinMs;
+      cluster.origin.traffic.reset();
+      for (let member = 0; member < MEMBERS; member++) {
+        const answer = Buffer.from(await (await fetch(url(member, "cached"))).arrayBuffer());
+        expect(answer.equals(body)).toBe(true);
+      }
+      // A starved member answers before the bytes are cached.
+      expect(isInTime ? cluster.origin.traffic.gets : []).toEqual([]);
+    }
   });
 
   it("is gone everywhere when it is deleted", async () => {

@@ -40,10 +40,10 @@ export class HttpStack implements AsyncDisposable {
   /** `endpointOrOrigin`: of S3, or GCS. */
   static async open(
     endpointOrOrigin: string | GcsOrigin,
-    options: { revalidateAfterMs?: number; sendfile?: boolean; writes?: boolean } = {},
+    options: { revalidateAfterMs?: number; sendfile?: boolean; writes?: boolean; teeWritesBytes?: number } = {},
   ): Promise<HttpStack> {
     // As `--sendfile` of members, so that one variable changes all tests.
-    const { sendfile = process.env.FRONTCACHE_SENDFILE !== "false", writes, ...more } = options;
+    const { sendfile = process.env.FRONTCACHE_SENDFILE !== "false", writes, teeWritesBytes, ...more } = options;
     const stack = new HttpStack();
     const clock = systemClock;
     const path = await mkdtemp(join(tmpdir(), "frontcache-test-"));
@@ -65,7 +65,7 @@ export class HttpStack implements AsyncDisposable {
         : endpointOrOrigin;
     stack.#closes.push(() => origin.close());
     const settings = { partBytes: 128 << 10, fillMemoryBytes: 1 << 20, staleIfError: false, negativeTtlMs: 0, ...more };
-    const member = buildTestMember({ geometry, clock, store, origin, settings });
+    const member = buildTestMember({ geometry, clock, store, origin, settings, teeWritesBytes });
     stack.#closes.push(() => member.close());
     stack.local = member.local;
     stack.router = member.router;

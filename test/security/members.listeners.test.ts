@@ -62,7 +62,7 @@ function evictHere(listeners: ListenersUnderTest, shown: Shown): Promise<void> {
 
 async function warmOneBlock(listeners: ListenersUnderTest, shown: Shown): Promise<void> {
   const { client, metadata } = listeners.caller(shown);
-  const block = { offset: 0, objectSize: 0 };
+  const block = { offset: 0, objectSize: 0, from: "" };
   const request = { keys: [URL], prefixes: [], version: "", concurrency: 0, dryRun: false, block };
   for await (const _ of client.warm(request, metadata) as AsyncIterable<unknown>);
 }

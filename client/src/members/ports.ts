@@ -171,6 +171,15 @@ export interface Evicted {
   readonly bytes: number;
 }
 
+/** A block that one member should warm. */
+export interface WarmBlock {
+  readonly offset: number;
+  /** 0: not known. */
+  readonly objectSize: number;
+  /** The name of a member that has the block cached. Empty: none is known. */
+  readonly from: string;
+}
+
 /** Objects that one member should warm, with the help of the others. */
 export interface WarmOrder {
   readonly urls: readonly string[];
@@ -182,7 +191,7 @@ export interface WarmOrder {
   readonly concurrency: number;
   readonly dryRun: boolean;
   /** Sent by a member: only this block of the single URL. Absent: whole objects. */
-  readonly block?: { readonly offset: number /** 0: not known. */; readonly objectSize: number };
+  readonly block?: WarmBlock;
 }
 
 /** The end of a watch: closed by the member, or never begun because the member does not support WatchMembers. */

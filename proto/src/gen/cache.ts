@@ -129,6 +129,8 @@ export interface WarmBlock {
   offset: number;
   /** 0: not known */
   objectSize: number;
+  /** the name of a member that has the block cached; empty: none is known */
+  from: string;
 }
 
 /** Progress of one object, counted since the beginning of the call. */
@@ -1503,7 +1505,7 @@ export const WarmRequest: MessageFns<WarmRequest> = {
 };
 
 function createBaseWarmBlock(): WarmBlock {
-  return { offset: 0, objectSize: 0 };
+  return { offset: 0, objectSize: 0, from: "" };
 }
 
 export const WarmBlock: MessageFns<WarmBlock> = {
@@ -1513,6 +1515,9 @@ export const WarmBlock: MessageFns<WarmBlock> = {
     }
     if (message.objectSize !== 0) {
       writer.uint32(16).uint64(message.objectSize);
+    }
+    if (message.from !== "") {
+      writer.uint32(26).string(message.from);
     }
     return writer;
   },
@@ -1546,6 +1551,14 @@ export const WarmBlock: MessageFns<WarmBlock> = {
             message.objectSize = longToNumber(reader.uint64());
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.from = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1565,6 +1578,7 @@ export const WarmBlock: MessageFns<WarmBlock> = {
     const message = createBaseWarmBlock();
     message.offset = object.offset ?? 0;
     message.objectSize = object.objectSize ?? 0;
+    message.from = object.from ?? "";
     return message;
   },
 };

@@ -5,16 +5,17 @@ import { LocalCache, type LocalCacheOptions } from "../cache/local-cache.js";
 import { ObjectHomes } from "../objects/object-homes.js";
 import { asRecentCaller } from "../origin/as-recent-caller.js";
 import type { OriginStates } from "../origin/availability.js";
-import type { Origin } from "../origin/origin.js";
+import { compose, type Origin } from "../origin/origin.js";
 import { type AsCallerOptions, asCaller } from "../routing/as-caller.js";
 import type { Cache } from "../routing/cache.js";
 import { MemberView } from "../routing/member-view.js";
 import { OtherMembers } from "../routing/other-members.js";
-import { peerFills } from "../routing/peer-fill.js";
+import { BlockHolders, peerFills } from "../routing/peer-fill.js";
 import { type PipeCalls, Pipes } from "../routing/pipes.js";
 import { Router } from "../routing/router.js";
 import type { RoutingEvents } from "../routing/routing-events.js";
 import { Verdicts } from "../routing/verdicts.js";
+import { WrittenBodies } from "../routing/written-bodies.js";
 import type { Clock } from "../runtime/clock.js";
 import { RecentCallers } from "../security/recent-callers.js";
 import type { BlockStore } from "../storage/block-store.js";
@@ -41,6 +42,8 @@ export interface MemberParts {
   /** Time in which another member must accept a connection or answer. Absent: 1 s. */
   readonly memberTimeoutMs?: number | undefined;
   readonly events: RoutingEvents;
+  /** The longest body of a write that is cached for the next read, bytes. Absent: none is. */
+  readonly teeWritesBytes?: number | undefined;
   /** Called when another member becomes unreachable (`false`), and when it answers again (`true`). */
   readonly onReachable?: ((member: MemberInfo, isReachable: boolean) => void) | undefined;
   /** System calls that move forwarded bytes past this process's memory. Absent: none. */
@@ -73,7 +76,9 @@ export function composeMember(parts: MemberParts): ComposedMember {
   const pipes = pipeCalls && new Pipes(pipeCalls);
   const others = new OtherMembers({ self, view, connections, clock, timeoutMs, callers, onReachable, pipes });
   const ownOrigin = parts.asCaller === undefined ? parts.origin : asRecentCaller(callers)(parts.origin);
-  const origin = peerFills({ geometry, clock, others, events })(ownOrigin);
+  const holders = new BlockHolders();
+  const written = new WrittenBodies({ geometry, clock, others, maxBytes: parts.teeWritesBytes ?? 0 });
+  const origin = compose(written.answerFrom, peerFills({ geometry, clock, others, events, holders }))(ownOrigin);
   const onChange = (url: string): void => objects.changed(url);
   const outdated: LocalCacheOptions["outdated"] = (ref, version, signal) => objects.outdated(ref, version, signal);
   const { settings, originStates } = parts;
@@ -92,9 +97,11 @@ export function composeMember(parts: MemberParts): ComposedMember {
     objects,
     origin: parts.origin,
     clock,
+    contents: parts.teeWritesBytes === undefined ? undefined : written,
     idPrefix: `${self.name}/${Math.floor(clock.random() * 2 ** 48).toString(36)}`,
   });
-  const router = new Router({ local, geometry, others, objects, events, writes });
+  const router = new Router({ local, geometry, others, objects, events, writes, holders });
+  written.serve({ local, objects, open: (request) => router.open(request) });
   const closing = new AbortController();
   setMaxListeners(0, closing.signal);
   let verdicts: Verdicts | undefined;

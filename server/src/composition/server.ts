@@ -146,6 +146,7 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
     clock: memberClock,
     store,
     origin,
+    teeWritesBytes: writes ? settings.teeWritesBytes : undefined,
     asCaller: asCallerOf(settings, security),
     originStates,
     connections,

@@ -240,6 +240,12 @@ export const declarations = {
     "off",
     "whether the S3 endpoint takes requests that change objects; on: from identities with a grant; anonymous: from every client, if there is no --identities-file",
   ),
+  teeWritesBytes: setting(
+    "tee-writes",
+    size(0),
+    "64MiB",
+    "with --writes: the longest written object that is cached while it is sent to the origin, so that the next read needs no origin; all such copies together have as much memory; 0: none",
+  ),
   s3ExternalHost: optional(
     "s3-external-host",
     line("host[:port]"),

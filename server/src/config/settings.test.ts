@@ -53,6 +53,7 @@ describe("settings", () => {
       staleIfError: true,
       verdictTtlMs: 60_000,
       writes: "off",
+      teeWritesBytes: 64 * MiB,
       sigv2: false,
       s3ForcePathStyle: false,
       originClient: "auto",

@@ -84,6 +84,8 @@ export interface WarmQuestion extends RequestContext, WarmingRequest {
 /** Warms one block here, because a member asks for it. */
 export interface WarmBlockQuestion extends RequestContext, WarmRequest {
   readonly kind: "warmBlock";
+  /** The name of a member that has the block cached. Absent: none is known. */
+  readonly from?: string | undefined;
 }
 
 /** Records uses of blocks that readers on this member's host made without the member. */

@@ -12,7 +12,7 @@ import { rangeOf } from "../testing/origin/requests.js";
 import { openOtherMembers } from "../testing/other-members.js";
 import { MemberView } from "./member-view.js";
 import type { OtherMembers } from "./other-members.js";
-import { peerFills } from "./peer-fill.js";
+import { BlockHolders, peerFills } from "./peer-fill.js";
 import { silentRouting } from "./routing-events.js";
 
 const SIZE = 100_000;
@@ -26,9 +26,11 @@ let others: OtherMembers;
 let real: MemoryOrigin;
 let version: string;
 let origin: Origin;
+let holders: BlockHolders;
 
 beforeEach(async () => {
   clock = new ManualClock();
+  holders = new BlockHolders();
   members = await Promise.all(["a", "b"].map((name) => AnsweringMember.start(name)));
   const objects = new MemoryObjects();
   version = objects.putRamp(url, SIZE, 0);
@@ -50,7 +52,7 @@ function over(time: Clock): { others: OtherMembers; origin: Origin } {
   const view = new MemberView(self.name, time, Membership.of([self], blockBytes));
   view.update(Membership.of([self, ...members.map(({ info }) => info)], blockBytes));
   const opened = openOtherMembers({ self, view, clock: time });
-  const wrap = peerFills({ geometry: DEFAULT_GEOMETRY, clock: time, others: opened, events: silentRouting });
+  const wrap = peerFills({ geometry: DEFAULT_GEOMETRY, clock: time, others: opened, events: silentRouting, holders });
   return { others: opened, origin: wrap(real) };
 }
 
@@ -76,6 +78,17 @@ describe("a fill of bytes that another member has cached", () => {
     expect(asked()).toEqual([]);
     const request = { key: url, offset: 1_000, length: 50_000, version, forwarded: true, cachedOnly: true };
     expect(members.map(({ reads }) => reads)).toEqual([[request], [request]]);
+  });
+
+  it("asks the member that is known to have the block, and no other", async () => {
+    members[0]!.onRead = sendCached;
+    members[1]!.onRead = sendCached;
+    const block = { url, version, offset: 0 };
+    holders.add(block, members[1]!.info.name);
+    expect(await bytesOf(await origin.fetch(rangeOf(ref, range())))).toEqual(rightBytes);
+    expect(members.map(({ reads }) => reads.length)).toEqual([0, 1]);
+    holders.delete(block);
+    expect(holders.of(block)).toBeUndefined();
   });
 
   it("has the origin say which version is current when none is asked for, and takes no other", async () => {

@@ -1,5 +1,5 @@
 import { type CallLimits, Unreachable } from "@frontcache/client/members";
-import { blockOffsetOf, CacheError, type Geometry, type MemberInfo } from "@frontcache/proto";
+import { type BlockId, blockOffsetOf, CacheError, type Geometry, type MemberInfo } from "@frontcache/proto";
 import { LinkedAbort } from "@frontcache/proto/runtime";
 import type { ObjectRead } from "../cache/object-read.js";
 import {
@@ -14,6 +14,7 @@ import {
 } from "../origin/origin.js";
 import type { Clock } from "../runtime/clock.js";
 import type { Slice } from "../runtime/slice.js";
+import { blockKey } from "../storage/block.js";
 import type { OtherMembers } from "./other-members.js";
 import type { RoutingEvents } from "./routing-events.js";
 
@@ -22,6 +23,25 @@ export interface PeerFillOptions {
   readonly clock: Clock;
   readonly others: OtherMembers;
   readonly events: Pick<RoutingEvents, "onPeerFill">;
+  readonly holders: BlockHolders;
+}
+
+/** Blocks that another member has told this one that it has cached, while they are filled from there. */
+export class BlockHolders {
+  readonly #names = new Map<string, string>();
+
+  add(block: BlockId, name: string): void {
+    this.#names.set(blockKey(block), name);
+  }
+
+  delete(block: BlockId): void {
+    this.#names.delete(blockKey(block));
+  }
+
+  /** The name of the member that has the block. Undefined: none is known. */
+  of(block: BlockId): string | undefined {
+    return this.#names.size === 0 ? undefined : this.#names.get(blockKey(block));
+  }
 }
 
 /** Members asked for one part, at the same time, after a change of the member list. Otherwise the next on the ring alone. */
@@ -64,10 +84,13 @@ class Peers {
     return (found && (await this.#answerOf(found, request))) ?? this.#next.fetch(request);
   }
 
-  #candidates({ ref, offset }: OriginRequest): readonly MemberInfo[] {
-    const { others, geometry } = this.#options;
+  #candidates({ ref, offset, version }: OriginRequest): readonly MemberInfo[] {
+    const { others, geometry, holders } = this.#options;
     const { breaker, view } = others;
-    const mayHave = view.mayHave(ref.url, blockOffsetOf(offset, geometry));
+    const blockOffset = blockOffsetOf(offset, geometry);
+    const name = version === undefined ? undefined : holders.of({ url: ref.url, version, offset: blockOffset });
+    const holder = name === undefined ? undefined : view.current.member(name);
+    const mayHave = holder === undefined ? view.mayHave(ref.url, blockOffset) : [holder];
     if (mayHave.length === 0) return mayHave;
     const askable = mayHave.filter((member) => !breaker.isOpen(member.grpcAddress) && !others.answerTime(member).isExhausted);
     return askable.slice(0, view.changedRecently ? MOST_ASKED : 1);

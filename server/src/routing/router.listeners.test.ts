@@ -18,6 +18,7 @@ import { openStore, type StoreFixture, testGeometry } from "../testing/store-fix
 import type { ReadRequest } from "./cache.js";
 import { MemberView } from "./member-view.js";
 import type { OtherMembers } from "./other-members.js";
+import { BlockHolders } from "./peer-fill.js";
 import { Router } from "./router.js";
 import { silentRouting } from "./routing-events.js";
 
@@ -25,6 +26,7 @@ const { blockBytes: BLOCK, segmentBytes: SEGMENT } = testGeometry;
 const BLOCKS = 12;
 const SIZE = BLOCKS * BLOCK - 1_000;
 const url = "s3://bucket/key";
+const holders = new BlockHolders();
 const writes = { run: () => Promise.reject(new Error("nothing is written")) };
 const self = { name: "self", grpcAddress: "127.0.0.1:1" };
 
@@ -70,7 +72,7 @@ beforeEach(async () => {
   other.record = { version, objectSize: SIZE };
   homes = openObjectHomes(others, local, clock);
   await homes.tookOver();
-  router = new Router({ local, geometry: testGeometry, others, objects: homes, events: silentRouting, writes });
+  router = new Router({ local, geometry: testGeometry, others, objects: homes, events: silentRouting, writes, holders });
   const blocks = Array.from({ length: BLOCKS }, (_, index) => index * BLOCK);
   mine = blocks.filter((offset) => view.current.owner(url, offset)?.name === "self");
   theirs = blocks.filter((offset) => !mine.includes(offset));
@@ -187,7 +189,15 @@ describe("a read of one block", () => {
       other.record = { version: objects.putRamp(ref.url, SIZE, 0), objectSize: SIZE };
       other.failedRequests = failed;
       origin.faults.place({ error: "UNAVAILABLE" });
-      const reading = new Router({ local: cache, geometry: testGeometry, others, objects: homes, events: silentRouting, writes });
+      const reading = new Router({
+        local: cache,
+        geometry: testGeometry,
+        others,
+        objects: homes,
+        events: silentRouting,
+        writes,
+        holders,
+      });
       const read = async (): Promise<Buffer> => restOf(await reading.open(request(BLOCK, BLOCK, { ref })));
       await expect(read()).rejects.toMatchObject({ code: "UNAVAILABLE", isOriginTried: true });
       // One request counts for the answer of the home. Two are kept for the member that is asked if this one is lost.
@@ -223,7 +233,15 @@ describe("a read of one block", () => {
     ["as many requests as any read when no request reached its owner", false, 4],
   ])("makes %s", async (_, isLost, requests) => {
     const cache = openCache(stored, repeated(origin), { fill: "requested" });
-    const reading = new Router({ local: cache, geometry: testGeometry, others, objects: homes, events: silentRouting, writes });
+    const reading = new Router({
+      local: cache,
+      geometry: testGeometry,
+      others,
+      objects: homes,
+      events: silentRouting,
+      writes,
+      holders,
+    });
     origin.faults.place({ error: "UNAVAILABLE" });
     await bytesOf(request(theirs[0]!, 100));
     other.onRead = () => void other.kill();
@@ -243,7 +261,15 @@ describe("a read of one block", () => {
     other.record = { version: objects.putRamp(ref.url, SIZE, 0), objectSize: SIZE };
     origin.faults.place({ body: { afterBytes: 10, how: "break" } });
     const first = origin.faults.hold();
-    const reading = new Router({ local: cache, geometry: testGeometry, others, objects: decider, events: silentRouting, writes });
+    const reading = new Router({
+      local: cache,
+      geometry: testGeometry,
+      others,
+      objects: decider,
+      events: silentRouting,
+      writes,
+      holders,
+    });
     const read = async (): Promise<Buffer> => restOf(await reading.open(request(0, 100, { ref })));
     const failed = expect(read()).rejects.toMatchObject({ code: "UNAVAILABLE", isOriginTried: true });
     await first.reached(1);

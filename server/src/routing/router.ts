@@ -31,6 +31,7 @@ import {
 } from "./cache.js";
 import { emptyRead } from "./empty-read.js";
 import { MultiBlockRead } from "./multi-block-read.js";
+import type { BlockHolders } from "./peer-fill.js";
 import { warmObjects } from "./warming.js";
 
 /** Owners that a client learns of for one block. FrontCache's routers name as many. */
@@ -39,6 +40,7 @@ const MOST_OWNERS = 4;
 export interface RouterOptions extends BlockRouterOptions {
   readonly geometry: Geometry;
   readonly writes: Pick<WriteThrough, "run">;
+  readonly holders: BlockHolders;
 }
 
 /** A version that no object has. */
@@ -181,7 +183,12 @@ export class Router implements Cache, MemberDirectory {
         `${ref.url}: no block begins at ${blockOffset}: give all members one --block-size`,
       );
     }
-    return this.#options.local.warm(question);
+    const { holders } = this.#options;
+    const { version, from = "" } = question;
+    if (from === "" || version === undefined) return this.#options.local.warm(question);
+    const block = { url: ref.url, version, offset: blockOffset };
+    holders.add(block, from);
+    return this.#options.local.warm(question).finally(() => holders.delete(block));
   }
 
   async #readBlocks(request: ReadRequest, blockOffset: number): Promise<ObjectRead> {

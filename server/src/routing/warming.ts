@@ -96,10 +96,15 @@ function unreachableOwners({ ref, blockOffset }: WarmRequest, cause: unknown): C
   return new CacheError("UNAVAILABLE", message, { cause });
 }
 
-/** Has another member warm a block. */
-async function warmAt(member: MemberInfo, request: WarmRequest, others: OtherMembers, call: RunningCall): Promise<WarmedBlock> {
-  const { ref, version, blockOffset, objectSize, dryRun } = request;
-  const block = { offset: blockOffset, objectSize: objectSize ?? 0 };
+/** Has another member warm a block. `from`: the name of a member that has the block cached. */
+export async function warmAt(
+  member: MemberInfo,
+  request: WarmRequest & { readonly from?: string },
+  others: OtherMembers,
+  call: RunningCall,
+): Promise<WarmedBlock> {
+  const { ref, version, blockOffset, objectSize, dryRun, from = "" } = request;
+  const block = { offset: blockOffset, objectSize: objectSize ?? 0, from };
   const order = { urls: [ref.url], prefixes: [], version: version ?? "", concurrency: 0, dryRun, block };
   let answer: WarmProgress | undefined;
   const onProgress = (progress: WarmProgress): void => {

@@ -31,7 +31,9 @@ export function openTestStore(options: TestStoreOptions): Promise<BlockStore> {
 
 export interface TestMemberOptions
   extends Pick<MemberParts, "store" | "origin" | "geometry">,
-    Partial<Pick<MemberParts, "self" | "membership" | "mayHaveOthers" | "connections" | "events" | "asCaller">> {
+    Partial<
+      Pick<MemberParts, "self" | "membership" | "mayHaveOthers" | "connections" | "events" | "asCaller" | "teeWritesBytes">
+    > {
   /** Without `random`, all random numbers are equal. */
   readonly clock: Clock | MemberParts["clock"];
   /** Overrides of the defaults, which are those of `frontcache serve`, scaled to the geometry. */

@@ -7,7 +7,8 @@ import { WRITE_MS } from "../objects/running-writes.js";
 import { NotWritten, type Origin, type RequestContext, type WriteAnswer, type WriteRequest } from "../origin/origin.js";
 import type { Clock } from "../runtime/clock.js";
 import type { Operation } from "../security/grants/grants.js";
-import type { Payload } from "./payload.js";
+import type { CopiedBody } from "./copied-body.js";
+import type { Payload, ReceivedPieces } from "./payload.js";
 
 /** Larger bodies are sent while they arrive. */
 export const IN_MEMORY_BYTES = 256 << 10;
@@ -44,10 +45,22 @@ export class OutcomeUnknown extends CacheError {
   }
 }
 
+/** Caches what clients write. */
+export interface WrittenContents {
+  /** A copy to fill with the body of a write, which has `length` bytes. The caller releases it. Undefined: the body is not cached. */
+  copyOf(question: WriteQuestion, length: number): CopiedBody | undefined;
+  /** Resolves when the copied body of a write is cached, if the object is still of the version that the origin answered with. */
+  cache(ref: ObjectRef, answer: WriteAnswer, copy: CopiedBody, signal: AbortSignal): Promise<void>;
+  /** Resolves when the end of an object that was completed in parts is cached. */
+  cacheTail(ref: ObjectRef, signal: AbortSignal): Promise<void>;
+}
+
 export interface WriteThroughOptions {
   readonly objects: Pick<ObjectHomes, "written">;
   readonly origin: Pick<Origin, "write">;
   readonly clock: Pick<Clock, "after">;
+  /** Absent: nothing is cached behind a write. */
+  readonly contents?: WrittenContents | undefined;
   /** Begins the ids of this process's writes: different for all processes of all members. */
   readonly idPrefix: string;
 }
@@ -76,6 +89,7 @@ export class WriteThrough {
     try {
       const answer = await running.send();
       await running.settle(outcomeOf(answer));
+      await running.cache(answer);
       return answer;
     } catch (error) {
       throw await running.fail(error);
@@ -105,6 +119,7 @@ class RunningWrite {
   readonly #unlinkClient: () => void;
   #cancelTimer: () => void = () => {};
   #hasBegun = false;
+  #copy: CopiedBody | undefined;
 
   constructor(question: WriteQuestion, options: RunningWriteOptions) {
     this.#question = question;
@@ -121,13 +136,17 @@ class RunningWrite {
       const bytes = body instanceof Uint8Array ? body : await body.whole(bodyLimit ?? IN_MEMORY_BYTES);
       const trailed: [string, string][] =
         !(body instanceof Uint8Array) && body.trailer !== undefined ? [[body.trailer, body.trailerValue!]] : [];
+      this.#copy = this.#options.contents?.copyOf(this.#question, bytes.length);
+      this.#copy?.add(bytes);
       await this.#begin();
       return this.#options.origin.write({ ...request, headers: [...headers, ...trailed], body: bytes });
     }
     const { length, trailer } = body;
+    const pieces = body.pieces(() => this.#begin());
+    this.#copy = this.#options.contents?.copyOf(this.#question, length);
     const streamed = {
       length,
-      pieces: body.pieces(() => this.#begin()),
+      pieces: this.#copy === undefined ? pieces : copied(pieces, this.#copy),
       sha256,
       trailer: trailer === undefined ? undefined : trailerOf(trailer, body),
     };
@@ -138,6 +157,17 @@ class RunningWrite {
   async settle(stage: Exclude<WriteStage, "begun">): Promise<void> {
     this.#cancelTimer();
     if (this.#hasBegun) await this.#report(stage);
+  }
+
+  /** Caches what was written, for the next read. Never rejects. */
+  async cache(answer: WriteAnswer): Promise<void> {
+    const { contents, closing } = this.#options;
+    const { ref, method, query } = this.#question;
+    if (contents === undefined || answer.status !== 200 || !("key" in ref)) return;
+    const [copy, isCompleted] = [this.#copy, method === "POST" && query.some(([name]) => name === "uploadId")];
+    // The client need not wait for what is read again.
+    if (isCompleted) void contents.cacheTail(ref, closing).catch(() => {});
+    if (copy?.complete === true) await contents.cache(ref, answer, copy, closing).catch(() => {}); // the next read asks the origin
   }
 
   /** The error to reject with. */
@@ -153,6 +183,7 @@ class RunningWrite {
     this.#cancelTimer();
     this.#unlinkClient();
     this.#abort.unlink();
+    this.#copy?.release();
   }
 
   /** All that precedes the moment from which on the origin may take the write. From then on the client cannot abort it. */
@@ -177,6 +208,17 @@ class RunningWrite {
     const write = { id, stage };
     await Promise.all(this.#question.changes.map((ref) => objects.written(ref, write, closing)));
   }
+}
+
+/** The pieces of a body, each of which is copied before it is sent. */
+function copied(pieces: ReceivedPieces, copy: CopiedBody): ReceivedPieces {
+  const copying = (async function* (): AsyncGenerator<Buffer, void> {
+    for await (const piece of pieces) {
+      copy.add(piece);
+      yield piece;
+    }
+  })();
+  return { [Symbol.asyncIterator]: () => copying, taken: (piece) => pieces.taken?.(piece) };
 }
 
 function trailerOf(name: string, payload: Payload) {

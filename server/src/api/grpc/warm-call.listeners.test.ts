@@ -46,18 +46,18 @@ describe("a warming", () => {
 
   it("of one block, sent by a member, is executed locally", async () => {
     member.cache.objects.set(URL, Buffer.alloc(100));
-    const block = { offset: 50, objectSize: 100 };
+    const block = { offset: 50, objectSize: 100, from: "other" };
     expect(await warm({ keys: [URL], version: "v1", block })).toMatchObject([
       { version: "v1", doneBytes: 3, cachedBytes: 1, totalBytes: 100 },
     ]);
-    expect(member.cache.warmedBlocks).toMatchObject([{ version: "v1", blockOffset: 50, objectSize: 100 }]);
+    expect(member.cache.warmedBlocks).toMatchObject([{ version: "v1", blockOffset: 50, objectSize: 100, from: "other" }]);
     await expect(warm({ keys: [`${URL}2`], block })).rejects.toMatchObject({ code: status.NOT_FOUND });
   });
 
   it.each<[string, Partial<WarmRequest>]>([
     ["an invalid URL", { keys: ["key"] }],
     ["a concurrency that is too high", { keys: [URL], concurrency: 257 }],
-    ["a block without an object", { block: { offset: 0, objectSize: 0 } }],
+    ["a block without an object", { block: { offset: 0, objectSize: 0, from: "" } }],
   ])("is refused for %s", async (_, request) => {
     await expect(warm(request)).rejects.toMatchObject({ code: status.INVALID_ARGUMENT });
     expect(member.cache.warmings).toEqual([]);

@@ -90,7 +90,14 @@ export class WarmCall {
     const [object] = objects;
     if (object === undefined) throw new CacheError("INVALID_ARGUMENT", "a block to warm is of no object: name it in keys");
     const objectSize = block.objectSize === 0 ? undefined : block.objectSize;
-    const warmed = await cache.ask({ kind: "warmBlock", ...object, blockOffset: block.offset, objectSize, ...asked });
+    const warmed = await cache.ask({
+      kind: "warmBlock",
+      ...object,
+      blockOffset: block.offset,
+      objectSize,
+      from: block.from,
+      ...asked,
+    });
     const { cachedBytes, fetchedBytes, objectSize: totalBytes } = warmed;
     const doneBytes = cachedBytes + fetchedBytes;
     const progress = { key: object.ref.url, version: warmed.version, doneBytes, cachedBytes, totalBytes, ended: true };
