@@ -1,10 +1,15 @@
 // npm run programs [-- name ...]: programs as users write them, compiled in strict mode against the packed client, and run against a
 // member. What cannot be installed here is skipped by name.
+
+import { once } from "node:events";
 import { cp, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { BUILT_PROGRAM, MemberProcess, temporaryDirectory } from "../e2e/member-process.js";
 import { S3Emulator } from "../emulators/s3.js";
 import { run as runProgram } from "../ended-program.js";
+import { newPage, noBrowser, openBrowser } from "../status/browser.js";
 
 const ROOT = join(import.meta.dirname, "..", "..");
 const OBJECT_BYTES = 5_000_000;
@@ -27,6 +32,12 @@ const PACKAGES = [
   "@rollup/plugin-json@6.1.0",
   "@types/node@20.19.43",
 ];
+/** What checks that the package's declarations and entry points suit those who install it. */
+const PACKAGE_CHECKS = {
+  publint: { version: "publint@0.3.25", args: ["run", "--strict"] },
+  // The package is ESM for Node 20 and later. CommonJS loads it by `import()` or a bundler, as the other programs do.
+  attw: { version: "@arethetypeswrong/cli@0.18.5", args: ["--profile", "esm-only"] },
+} as const;
 /** Runtimes that are not available for every platform. */
 const RUNTIMES = { bun: "bun@1.4.5", deno: "deno@2.9.6" } as const;
 
@@ -117,6 +128,7 @@ await using member = await MemberProcess.start({
   endpoint: origin.endpoint,
   cacheDirectory: join(at, "cache"),
   program: BUILT_PROGRAM,
+  flags: ["--cors-origin", "*"],
 });
 origin.putRamp("bucket", "object", OBJECT_BYTES, 3);
 await must("writing tables", run(at, process.execPath, ["out/tables.mjs"], "ok"));
@@ -153,6 +165,33 @@ for (const [bundler, args] of Object.entries(bundlers)) {
     const call = `require("./${bundler}-bundle.cjs").handler(${event}).then((text) => { console.log(text); process.exit(); })`;
     return run(at, process.execPath, ["--input-type=commonjs", "--eval", call], Buffer.from([3, 4, 5]).toString("base64"));
   });
+}
+
+async function browserPage(): Promise<Outcome> {
+  const script = await readFile(join(at, "out", "browser.mjs"), "utf8");
+  const server = createServer((_, response) => response.end(`<!doctype html><script type="module">${script}</script>`));
+  await once(server.listen(0, "127.0.0.1"), "listening");
+  const browser = await openBrowser();
+  try {
+    const page = await newPage(browser);
+    await page.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/?endpoint=${member.http}`);
+    await page.waitForFunction("document.title !== ''");
+    const title = await page.title();
+    return { isRight: title === "ok", output: title };
+  } finally {
+    await browser.close();
+    server.closeAllConnections();
+    server.close();
+  }
+}
+if (noBrowser === undefined) await check("browser", browserPage);
+else console.log(`skipped browser: ${noBrowser}`);
+
+const packedClient = packed.find((file) => file.includes("client"))!;
+for (const [name, { version, args }] of Object.entries(PACKAGE_CHECKS)) {
+  const { isRight } = await npm("install", version);
+  if (isRight) await check(name, () => run(at, join(at, "node_modules", ".bin", name), [...args, packedClient]));
+  else console.log(`skipped ${name}: it cannot be installed here`);
 }
 
 for (const [name, version] of Object.entries(RUNTIMES)) {

@@ -5,7 +5,7 @@ import type { PersistedValues } from "./persisted-values.js";
 import { Pool } from "./pool.js";
 import type { Pooled } from "./pooled.js";
 
-/** FRONTCACHE_POOL_OPERATIONS=1000000 for the long run. */
+/** For a long run: `npm run pool -- 1000000`. */
 const OPERATIONS = Number(process.env.FRONTCACHE_POOL_OPERATIONS ?? 20_000);
 const WORKERS = 4;
 const ITEMS = 8;
