@@ -1,4 +1,5 @@
-import { type ConnectionSetup, type HttpCall, HttpConnection } from "./connection.js";
+import { type ConnectionSetup, HttpConnection } from "./connection.js";
+import type { HttpCall } from "./http-call.js";
 import type { HttpClock } from "./timeouts.js";
 
 export interface ConnectionPoolOptions {

@@ -1,7 +1,8 @@
 import { abortError } from "@frontcache/proto";
 import { whenAborted } from "@frontcache/proto/runtime";
-import type { BodySink, HttpCall, HttpConnection } from "./connection.js";
+import type { HttpConnection } from "./connection.js";
 import type { ConnectionPool } from "./connection-pool.js";
+import type { BodySink, HttpCall } from "./http-call.js";
 import type { HttpBody, HttpResponse, Landing } from "./http-response.js";
 import { ResponseHead } from "./response-head.js";
 import { ResponseReader } from "./response-reader.js";

@@ -10,15 +10,15 @@ import {
   RunningCall,
   Unreachable,
 } from "@frontcache/client/members";
-import { CacheError, isSameInfo, type ObjectInfo } from "@frontcache/proto";
-import { BoundedMap } from "@frontcache/proto/runtime";
+import { CacheError, type ObjectInfo } from "@frontcache/proto";
 import { type BlockRequest, describedBy } from "../cache/block-request.js";
 import type { ObjectRead, ReadResult } from "../cache/object-read.js";
 import { mostRequests } from "../origin/request-budget.js";
 import type { Slice } from "../runtime/slice.js";
 import type { RecentCallers } from "../security/recent-callers.js";
+import { ObjectDescriptions } from "./object-descriptions.js";
 import { type Piece, PiecePool } from "./piece-pool.js";
-import type { Pipe, Pipes } from "./pipes.js";
+import { type Pipe, PipedSlice, type Pipes } from "./pipes.js";
 
 /** How the bytes of a read are fetched. */
 export interface Fetching {
@@ -32,8 +32,6 @@ export interface Fetching {
 
 /** Bytes that wait for a slow client; if there are more, the sender is paused. */
 const WINDOW_BYTES = 512 << 10;
-/** Objects whose description is remembered: headers are made once for each of them, not for each read. */
-const REMEMBERED_OBJECTS = 1_000;
 
 /** A read with at least so many missing bytes is moved through a pipe. Fewer bytes are copied. */
 const PIPED_BYTES = 32 << 10;
@@ -41,7 +39,6 @@ const PIPED_BYTES = 32 << 10;
 const PROBE_BYTES = 8 << 10;
 /** Maximum bytes moved through pipes between two reads of a socket, in parts of at most 1 MiB: then the event loop continues. */
 const MOST_DRAINS = 4;
-const NO_BYTES = Buffer.alloc(0);
 
 /** A read after a member was lost to which a request had been sent: it may have made as many requests to the origin as it was allowed. */
 const AFTER_LOSS = { isRepeated: true, budget: undefined } as const;
@@ -56,7 +53,7 @@ export class MemberReads {
   readonly pipes: Pipes | undefined;
   /** Whether the last call of any read's `next` took bytes in pipes. The first bytes of a read come before such a call. */
   mayPipe = false;
-  readonly #described = new BoundedMap<string, Described>(REMEMBERED_OBJECTS);
+  readonly descriptions = new ObjectDescriptions();
 
   constructor(clock: Clock, callers: RecentCallers, pipes?: Pipes) {
     this.clock = clock;
@@ -68,36 +65,6 @@ export class MemberReads {
   open(request: BlockRequest, fetching: Fetching): Promise<ObjectRead> {
     return new MemberRead(request, fetching, this).opened;
   }
-
-  /** The description of an object, the same one for equal answers. */
-  describe(url: string, head: AnswerHead): ObjectInfo {
-    const known = this.#described.peek(url);
-    const { version, objectSize, objectLines } = head;
-    const isAlike = known?.info.version === version && known.info.objectSize === objectSize;
-    if (isAlike && objectLines !== undefined && known.objectLines === objectLines) return known.info;
-    const found = infoOf(head);
-    const info = isAlike && isSameInfo(known.info, found) ? known.info : found;
-    this.#described.set(url, { info, objectLines });
-    return info;
-  }
-}
-
-/** An object as other members describe it. */
-interface Described {
-  readonly info: ObjectInfo;
-  /** Of the answer that described it last. */
-  readonly objectLines: string | undefined;
-}
-
-function infoOf({ version, objectSize, contentType, lastModifiedMs, headers, lacks = "checksums" }: AnswerHead): ObjectInfo {
-  return {
-    version,
-    objectSize,
-    ...(contentType !== undefined && { contentType }),
-    ...(lastModifiedMs !== undefined && { lastModifiedMs }),
-    ...(headers !== undefined && { headers }),
-    lacks,
-  };
 }
 
 /** A read that another member answers. Its bytes are handed out as they arrive; while they are not taken, the sender is paused. */
@@ -175,7 +142,7 @@ class MemberRead extends BlockLanding implements ObjectRead {
     super.open(head, source);
     this.#source = source;
     if (this.#open === undefined) return;
-    this.info = describedBy(this.#request, this.#reads.describe(this.#request.ref.url, head));
+    this.info = describedBy(this.#request, this.#reads.descriptions.of(this.#request.ref.url, head));
     this.#head = head;
     this.#fetching.opened?.(this.info);
     this.#open(this);
@@ -368,24 +335,5 @@ class MemberRead extends BlockLanding implements ObjectRead {
 
   #dropPieces(): void {
     for (const piece of this.#pieces.splice(0)) piece.release();
-  }
-}
-
-/** Bytes in memory, and bytes in a pipe behind them. Pipes are scarce. */
-class PipedSlice implements Slice {
-  readonly bytes: Buffer;
-  readonly piped: Pipe;
-  readonly scarce = true;
-  readonly #first: Slice | undefined;
-
-  constructor(first: Slice | undefined, piped: Pipe) {
-    this.bytes = first?.bytes ?? NO_BYTES;
-    this.piped = piped;
-    this.#first = first;
-  }
-
-  release(): void {
-    this.#first?.release();
-    this.piped.release();
   }
 }

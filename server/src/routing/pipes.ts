@@ -1,6 +1,6 @@
 import { closeSync, readSync } from "node:fs";
 import { CacheError } from "@frontcache/proto";
-import type { PipedBytes } from "../runtime/slice.js";
+import type { PipedBytes, Slice } from "../runtime/slice.js";
 import type { Libc } from "../storage/mapping/libc.js";
 
 /** The system calls of pipes. */
@@ -16,6 +16,8 @@ const O_CLOEXEC = 0o2_000_000;
 const F_SETPIPE_SZ = 1031;
 const SPLICE_F_MOVE = 1;
 const SPLICE_F_NONBLOCK = 2;
+
+const NO_BYTES = Buffer.alloc(0);
 
 const descriptors = new Int32Array(2);
 
@@ -124,5 +126,24 @@ export class Pipe implements PipedBytes {
   close(): void {
     closeSync(this.descriptor);
     closeSync(this.#writeEnd);
+  }
+}
+
+/** Bytes in memory, and bytes in a pipe behind them. Pipes are scarce. */
+export class PipedSlice implements Slice {
+  readonly bytes: Buffer;
+  readonly piped: Pipe;
+  readonly scarce = true;
+  readonly #first: Slice | undefined;
+
+  constructor(first: Slice | undefined, piped: Pipe) {
+    this.bytes = first?.bytes ?? NO_BYTES;
+    this.piped = piped;
+    this.#first = first;
+  }
+
+  release(): void {
+    this.#first?.release();
+    this.piped.release();
   }
 }

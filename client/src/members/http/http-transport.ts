@@ -1,8 +1,9 @@
 import { CacheError, canBeEntityTag } from "@frontcache/proto";
 import { SingleFlight, whenAborted } from "@frontcache/proto/runtime";
-import { type ConnectionSetup, ConnectTimeout, type HttpCall, type HttpConnection } from "../../http/connection.js";
+import { type ConnectionSetup, ConnectTimeout, type HttpConnection } from "../../http/connection.js";
 import { ConnectionPool } from "../../http/connection-pool.js";
 import { dialDirectly } from "../../http/dial.js";
+import type { HttpCall } from "../../http/http-call.js";
 import { hostHeaderOf, openSocket, socketAddress } from "../../http/sockets.js";
 import type { Access } from "../access.js";
 import type { Clock } from "../clock.js";
