@@ -11,6 +11,7 @@ import { measured } from "../api/measured-cache.js";
 import { Cors, type CorsOrigins } from "../api/s3/cors.js";
 import { objectSite } from "../api/s3/object-site.js";
 import { PREFIXED, type StoreOfBucket } from "../api/s3/request-target.js";
+import { KernelSendBuffers } from "../api/sending/kernel-send-buffers.js";
 import { DEFAULT_S3_LISTEN, formatHostPort } from "../config/addresses.js";
 import { covers } from "../config/bucket-pattern.js";
 import type { ListenAddress } from "../config/listen-address.js";
@@ -90,7 +91,8 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
   const grpcListener = await GrpcListener.open({ listen, socketMode, drainMs: DRAIN_MS, security, clients, clock, log });
   opened.addListener(() => grpcListener.close());
   const cors = new Cors(corsOriginsOf(settings));
-  const socketCalls = settings.sendfile ? await loadLibc() : undefined;
+  const libc = settings.sendfile ? await loadLibc() : undefined;
+  const socketCalls = libc && { ...libc, sendBuffers: await KernelSendBuffers.open(libc) };
   const writes = settings.writes !== "off";
   const listening = {
     socketMode,
@@ -153,7 +155,7 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
     memberTimeoutMs,
     events: metrics.routing,
     onReachable: memberChanged(log),
-    pipeCalls: socketCalls,
+    pipeCalls: libc,
   });
   opened.add(() => member.close());
   const others = () => member.view.known().filter(({ name }) => name !== self.name);

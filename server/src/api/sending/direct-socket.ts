@@ -2,9 +2,13 @@ import type { Socket } from "node:net";
 import { CacheError } from "@frontcache/proto";
 import type { PipedBytes } from "../../runtime/slice.js";
 import type { Libc } from "../../storage/mapping/libc.js";
+import type { KernelSendBuffers } from "./kernel-send-buffers.js";
 
 /** The system calls of direct sockets. */
-export type SocketCalls = Pick<Libc, "send" | "sendfile" | "splice" | "setsockopt" | "errno">;
+export interface SocketCalls extends Pick<Libc, "send" | "sendfile" | "splice" | "setsockopt" | "errno"> {
+  /** Absent: sockets keep the send buffers that the kernel gives them. */
+  readonly sendBuffers?: KernelSendBuffers | undefined;
+}
 
 /** The socket takes no byte now. Write some bytes through its stream: the write's callback says that it takes bytes again. */
 export const FULL = 0;
@@ -81,9 +85,12 @@ export class DirectSocket {
     const descriptor = this.#descriptor();
     if (descriptor < 0) return UNAVAILABLE;
     offset[0] = BigInt(position);
-    const sent = Number(this.#calls.sendfile(descriptor, file, offset, count));
+    let sent = Number(this.#calls.sendfile(descriptor, file, offset, count));
     if (sent < 0) return this.#failed();
     if (sent === 0) throw new CacheError("INTERNAL", `a block file ended at ${position} while its bytes were sent`);
+    // The call has advanced the offset.
+    if (sent < count && this.#calls.sendBuffers?.enlarge(this.#socket, descriptor) === true)
+      sent += Math.max(0, Number(this.#calls.sendfile(descriptor, file, offset, count - sent)));
     this.#progressed(sent);
     return sent;
   }
