@@ -13,6 +13,7 @@ import { RecentCallers } from "../security/recent-callers.js";
 import { AnswerTime } from "./answer-time.js";
 import { MemberReads } from "./member-read.js";
 import type { MemberView } from "./member-view.js";
+import { PeerHits } from "./peer-hits.js";
 import type { Pipes } from "./pipes.js";
 
 export interface OtherMembersOptions {
@@ -60,6 +61,7 @@ export class OtherMembers {
   /** By gRPC address. */
   readonly breaker: CircuitBreaker;
   readonly #answerTimes = new Map<string, AnswerTime>();
+  readonly #peerHits = new Map<string, PeerHits>();
 
   constructor({
     self,
@@ -137,6 +139,16 @@ export class OtherMembers {
     return answerTime;
   }
 
+  /** Decides whether fills ask a member. Forgotten when the member list changes. */
+  peerHits({ grpcAddress }: MemberInfo): PeerHits {
+    let peerHits = this.#peerHits.get(grpcAddress);
+    if (peerHits === undefined) {
+      peerHits = new PeerHits();
+      this.#peerHits.set(grpcAddress, peerHits);
+    }
+    return peerHits;
+  }
+
   /** A call on behalf of a request; `end` must be called. */
   call(subject: string, signal: AbortSignal, deadlineMs?: number): RunningCall {
     return new RunningCall({ clock: this.clock, subject, signal, ...(deadlineMs !== undefined && { deadlineMs }) });
@@ -148,6 +160,7 @@ export class OtherMembers {
     const addresses = new Set(known.map(({ grpcAddress }) => grpcAddress));
     this.breaker.keepOnly(addresses);
     this.connections.keepOnly(known);
+    this.#peerHits.clear();
     for (const address of this.#answerTimes.keys()) if (!addresses.has(address)) this.#answerTimes.delete(address);
   }
 

@@ -91,6 +91,29 @@ describe("a fill of bytes that another member has cached", () => {
     expect(holders.of(block)).toBeUndefined();
   });
 
+  it("asks a member that had none of 64 blocks in a row only for one block in 8, until it has one", async () => {
+    // One member is asked, since the list has not changed for long.
+    clock.advance(60_000);
+    const fill = async (blocks: number): Promise<number> => {
+      const before = members[0]!.reads.length + members[1]!.reads.length;
+      for (let block = 0; block < blocks; block++) await bytesOf(await origin.fetch(rangeOf(ref, range())));
+      return members[0]!.reads.length + members[1]!.reads.length - before;
+    };
+    expect([await fill(64), await fill(16)]).toEqual([64, 2]);
+    for (const member of members) member.onRead = sendCached;
+    // The eighth block is the sample, and all blocks after it are asked for.
+    expect([await fill(8), await fill(8)]).toEqual([1, 8]);
+  });
+
+  it("asks a member for all blocks again when the member list changes", async () => {
+    for (let block = 0; block < 64 + 7; block++) await bytesOf(await origin.fetch(rangeOf(ref, range())));
+    const before = members.map(({ reads }) => reads.length);
+    expect(before).toEqual([64, 64]);
+    others.update();
+    await bytesOf(await origin.fetch(rangeOf(ref, range())));
+    expect(members.map(({ reads }) => reads.length)).toEqual([65, 65]);
+  });
+
   it("has the origin say which version is current when none is asked for, and takes no other", async () => {
     members[0]!.onRead = sendCached;
     const answer = await origin.fetch(rangeOf(ref, range({})));

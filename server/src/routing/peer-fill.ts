@@ -44,7 +44,7 @@ export class BlockHolders {
   }
 }
 
-/** Members asked for one part, at the same time, after a change of the member list. Otherwise the next on the ring alone. */
+/** Members asked for one part, at the same time, after a change of the member list. Otherwise the next on the ring alone. Each only if it is worth asking. */
 const MOST_ASKED = 2;
 /** Share of a member's timeout in which no byte may arrive from it before the origin takes over. */
 const IDLE_SHARE = 1 / 2;
@@ -93,7 +93,8 @@ class Peers {
     const mayHave = holder === undefined ? view.mayHave(ref.url, blockOffset) : [holder];
     if (mayHave.length === 0) return mayHave;
     const askable = mayHave.filter((member) => !breaker.isOpen(member.grpcAddress) && !others.answerTime(member).isExhausted);
-    return askable.slice(0, view.changedRecently ? MOST_ASKED : 1);
+    const likeliest = askable.slice(0, view.changedRecently ? MOST_ASKED : 1);
+    return holder === undefined ? likeliest.filter((member) => others.peerHits(member).isWorthAsking()) : likeliest;
   }
 
   /** The first member to answer with the bytes; undefined if nobody has them, or not in time. */
@@ -183,10 +184,14 @@ class PeerQuestion {
       this.#opened = await others.reads.open(question, { fetch });
       answerTime.answered(clock.monotonicMs() - startedMs);
       others.breaker.succeeded(member.grpcAddress);
+      others.peerHits(member).hit();
       return this.#opened;
     } catch (error) {
       // "Not cached" is an answer, too.
-      if (!this.#life.signal.aborted && !(error instanceof Unreachable)) answerTime.answered(clock.monotonicMs() - startedMs);
+      if (!this.#life.signal.aborted && !(error instanceof Unreachable)) {
+        answerTime.answered(clock.monotonicMs() - startedMs);
+        if (CacheError.from(error).code === "NOT_FOUND") others.peerHits(member).missed();
+      }
       throw error;
     } finally {
       cancel();
