@@ -145,6 +145,7 @@ export const s3Codes = {
   SignatureDoesNotMatch: 403,
   NoSuchBucket: 404,
   NoSuchVersion: 404,
+  NoSuchUpload: 404,
   InvalidObjectState: 403,
   MethodNotAllowed: 405,
   BucketAlreadyOwnedByYou: 409,

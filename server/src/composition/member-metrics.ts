@@ -30,6 +30,7 @@ import { LISTENERS, type ListenerName } from "../security/failure-count.js";
 import type { Security } from "../security/member-security.js";
 import { authenticationMethods } from "../security/principal.js";
 import type { BlockStore, PurgeReport } from "../storage/block-store.js";
+import type { ValueStats, Values } from "../values/values.js";
 
 /** Interval of event-loop figures, milliseconds. The counts of the hottest objects are halved after every sixth interval. */
 const INTERVAL_MS = 10_000;
@@ -42,6 +43,8 @@ export interface Watched {
   readonly store: Pick<BlockStore, "status" | "onPurged">;
   readonly local: Pick<LocalCache, "status" | "freshness">;
   readonly objects: Pick<ObjectHomes, "status">;
+  /** Undefined: this member keeps no values. */
+  readonly values: Pick<Values, "stats"> | undefined;
   /** Undefined: no principal has origin credentials of its own. */
   readonly verdicts: Pick<Verdicts, "counts"> | undefined;
   readonly originStates: Pick<OriginAvailability, "unavailable">;
@@ -184,6 +187,22 @@ export class MemberMetrics {
     families.objectLeases.at({ role: "granted" }).value = leasesGranted;
     families.objectLeases.at({ role: "held" }).value = leasesHeld;
     families.objectTakeovers.at().value = takeOvers;
+    if (watched.values !== undefined) this.#collectValues(watched.values.stats());
+  }
+
+  #collectValues(stats: ValueStats): void {
+    const { families } = this.metrics;
+    families.values.at().value = stats.entries;
+    families.valueSize.at().value = stats.sizeBytes;
+    families.valueReads.at({ result: "hit" }).value = stats.hits;
+    families.valueReads.at({ result: "miss" }).value = stats.misses;
+    families.valueWrites.at({ operation: "put" }).value = stats.inserts;
+    families.valueWrites.at({ operation: "delete" }).value = stats.deletes;
+    families.valuesGone.at({ reason: "evicted" }).value = stats.evictions;
+    families.valuesGone.at({ reason: "expired" }).value = stats.expirations;
+    families.valuesGone.at({ reason: "lost" }).value = stats.lost;
+    families.valuesUnderReplicated.at().value = stats.underReplicated;
+    families.valuesCopied.at().value = stats.repaired;
   }
 
   #collectTls({ tls }: Security): void {

@@ -1,3 +1,5 @@
+import { randomUUID } from "node:crypto";
+import { join } from "node:path";
 import { getHeapStatistics } from "node:v8";
 import type { Geometry, MemberInfo } from "@frontcache/proto";
 import type { Settings } from "../config/settings.js";
@@ -18,6 +20,7 @@ import type { OriginAccesses } from "../security/origin-access.js";
 import { BlockStore, ioParallelism, storageTuning } from "../storage/block-store.js";
 import { descriptorLimit, openNodeDisk, poolThreads } from "../storage/disk/node-disk.js";
 import { openMapper } from "../storage/mapping/mapping.js";
+import { ReplicatedValues, type ReplicatedValuesOptions } from "../values/replicated-values.js";
 import { type OriginEvents, openOrigins } from "./open-origins.js";
 
 /** Maximum open and mapped block files: half of vm.max_map_count (65,530), because each may need two areas. */
@@ -45,6 +48,23 @@ export async function openStore(settings: Settings, geometry: Geometry, log: Log
     maxMappings,
     purgeIntervalMs: settings.purgeIntervalMs,
     tuning: { ...storageTuning, ioParallelism: ioParallelism(settings.cacheDirs.length, poolThreads()) },
+  });
+}
+
+/** Opens the values of this member, which are on its volumes. Undefined: no bucket of values is declared. */
+export async function openValues(
+  { cacheBucket: buckets, replicas, cacheDirs }: Settings,
+  parts: Pick<ReplicatedValuesOptions, "members" | "store" | "geometry" | "log">,
+): Promise<ReplicatedValues | undefined> {
+  if (buckets.length === 0) return undefined;
+  return ReplicatedValues.open({
+    ...parts,
+    buckets,
+    replicas,
+    clock: systemClock,
+    disk: await openNodeDisk(),
+    directory: join(cacheDirs[0]!.path, "values"),
+    epoch: randomUUID(),
   });
 }
 

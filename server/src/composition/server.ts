@@ -10,8 +10,9 @@ import { Clients } from "../api/limits/clients.js";
 import { measured } from "../api/measured-cache.js";
 import { Cors, type CorsOrigins } from "../api/s3/cors.js";
 import { objectSite } from "../api/s3/object-site.js";
-import { PREFIXED, type StoreOfBucket } from "../api/s3/request-target.js";
+import type { StoreOfBucket } from "../api/s3/request-target.js";
 import { KernelSendBuffers } from "../api/sending/kernel-send-buffers.js";
+import { withValues } from "../api/values/values-cache.js";
 import { DEFAULT_S3_LISTEN, formatHostPort } from "../config/addresses.js";
 import { covers } from "../config/bucket-pattern.js";
 import type { ListenAddress } from "../config/listen-address.js";
@@ -19,6 +20,7 @@ import { type Settings, SettingsError } from "../config/settings.js";
 import { firstMembership } from "../membership/member-source.js";
 import { PROMETHEUS_TEXT } from "../metrics/prometheus.js";
 import { accessOf } from "../routing/member-access.js";
+import { valueMembers } from "../routing/member-values.js";
 import { systemClock } from "../runtime/clock.js";
 import type { Log } from "../runtime/log.js";
 import { Opened } from "../runtime/opened.js";
@@ -27,7 +29,7 @@ import { loadLibc } from "../storage/mapping/libc.js";
 import { composeMember, type MemberParts } from "./compose-member.js";
 import { MemberMetrics } from "./member-metrics.js";
 import { loadSdks } from "./open-origins.js";
-import { discoveryOf, observeOrigins, openMembers, openOrigin, openStore } from "./open-ports.js";
+import { discoveryOf, observeOrigins, openMembers, openOrigin, openStore, openValues } from "./open-ports.js";
 
 /** Maximum time for running calls to finish. Together with `--leave-after` it fits into the 30 s that Kubernetes grants by default. */
 const DRAIN_MS = 20_000;
@@ -93,7 +95,8 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
   const cors = new Cors(corsOriginsOf(settings));
   const libc = settings.sendfile ? await loadLibc() : undefined;
   const socketCalls = libc && { ...libc, sendBuffers: await KernelSendBuffers.open(libc) };
-  const writes = settings.writes !== "off";
+  const isWritable = settings.writes !== "off";
+  const writes = isWritable || settings.cacheBucket.length > 0;
   const listening = {
     socketMode,
     writes,
@@ -109,7 +112,7 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
     ...listening,
     listen: settings.httpListen,
     name: "http",
-    site: objectSite(PREFIXED, cors),
+    site: objectSite({ form: "prefixed", storeOf: valueBucketsOf(settings) }, cors),
     pages: new Map([...status.pages, ["/metrics", textPage(PROMETHEUS_TEXT, () => metrics.text())]]),
   });
   opened.addListener(() => httpListener.close());
@@ -158,6 +161,8 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
     pipeCalls: libc,
   });
   opened.add(() => member.close());
+  const values = await openValues(settings, { members: valueMembers(member.others), store, geometry, log });
+  if (values !== undefined) opened.add(() => values.close());
   const others = () => member.view.known().filter(({ name }) => name !== self.name);
   if (discoveryOf(settings) !== "none") security.followMembers(others);
   security.onRenewal(() => connections.renew());
@@ -173,6 +178,7 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
     store,
     local,
     objects,
+    values,
     verdicts: member.verdicts,
     originStates,
     view,
@@ -182,8 +188,9 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
     security,
   });
   status.watch({ store, view, members, notReady: () => httpListener.notReadyReasons() });
-  const cache = measured(metrics.reads)(authorized(security.authorization)(member.cache));
-  grpcListener.serve({ cache, members: router, objects });
+  const whole = values === undefined ? member.cache : withValues(values, isWritable)(member.cache);
+  const cache = measured(metrics.reads)(authorized(security.authorization)(whole));
+  grpcListener.serve({ cache, members: router, objects, values: values?.service });
   httpListener.serve(cache);
   s3Listener?.serve(cache);
   const { name } = self;
@@ -262,12 +269,24 @@ function corsOriginsOf({ origins = [], corsOrigin }: Settings): CorsOrigins {
   return (bucket) => origins.find(({ buckets }) => buckets.some((each) => covers(each, bucket)))?.corsOrigins ?? corsOrigin;
 }
 
-/** Names the store of each bucket at the S3 endpoint: the first origin that serves buckets there and matches. Undefined: all are S3's. */
-function storesAtS3Endpoint({ origins = [] }: Settings): StoreOfBucket | undefined {
-  const serving = origins.filter((rule) => rule.scheme === "s3" || rule.atS3Endpoint);
-  if (serving.every(({ scheme }) => scheme === "s3")) return undefined;
-  return (bucket) =>
-    serving.find(({ scheme, buckets }) => buckets.some((pattern) => covers(pattern, { scheme, bucket })))?.scheme ?? "s3";
+/** Names the store of each bucket under `/s3`: those of values hide S3's of the same name. Undefined: all are S3's. */
+function valueBucketsOf({ cacheBucket }: Settings): StoreOfBucket | undefined {
+  const names = new Set(cacheBucket.map(({ name }) => name));
+  return names.size === 0 ? undefined : (bucket) => (names.has(bucket) ? "cache" : "s3");
+}
+
+/**
+ * Names the store of each bucket at the S3 endpoint: values, or the first origin that serves buckets there and matches. Undefined: all
+ * are S3's.
+ */
+function storesAtS3Endpoint(settings: Settings): StoreOfBucket | undefined {
+  const valuesFirst = valueBucketsOf(settings);
+  const serving = (settings.origins ?? []).filter((rule) => rule.scheme === "s3" || rule.atS3Endpoint);
+  if (serving.every(({ scheme }) => scheme === "s3")) return valuesFirst;
+  return (bucket) => {
+    if (valuesFirst?.(bucket) === "cache") return "cache";
+    return serving.find(({ scheme, buckets }) => buckets.some((pattern) => covers(pattern, { scheme, bucket })))?.scheme ?? "s3";
+  };
 }
 
 /**

@@ -1,6 +1,7 @@
 import { hostname } from "node:os";
 import { DEFAULT_S3_LISTEN, domains, formatHostPort, hostName, members, orNone } from "./addresses.js";
 import { bucketPatterns } from "./bucket-pattern.js";
+import { cacheBuckets } from "./cache-buckets.js";
 import { cacheDirs } from "./cache-dirs.js";
 import { corsOrigins } from "./cors-origins.js";
 import { fileMode, listenAddress } from "./listen-address.js";
@@ -304,6 +305,16 @@ export const declarations = {
     ),
     repeatable: true as const,
   },
+  cacheBucket: {
+    ...setting(
+      "cache-bucket",
+      cacheBuckets,
+      "",
+      "bucket of values, which have no origin, with the time after which they expire: name or name:1h; separate several by commas or repeat the flag",
+    ),
+    repeatable: true as const,
+  },
+  replicas: setting("replicas", whole(1, 8), "2", "members that keep each value"),
   originRequests: optional("origin-requests", whole(1, 1_000_000), "unlimited", "maximum requests per second to each origin"),
   originBytes: optional("origin-bytes", size(1), "unlimited", "maximum bytes per second from each origin"),
   originConcurrency: optional("origin-concurrency", whole(1, 100_000), "unlimited", "maximum concurrent requests to each origin"),

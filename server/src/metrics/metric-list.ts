@@ -19,6 +19,10 @@ export const originOutcomes = [
  * client's own request that is passed on, or a client's write.
  */
 export const originOperations = ["fetch", "stat", "list", "bucket", "pass", "write"] as const;
+export const valueResults = ["hit", "miss"] as const;
+export const valueOperations = ["put", "delete"] as const;
+/** Of `lost` values, no member had all bytes any more. */
+export const goneReasons = ["evicted", "expired", "lost"] as const;
 export const volumeStates = ["ok", "full", "failing"] as const;
 
 /** Seconds. Hits take 50 us, forwarded reads some hundred, the origin 10 ms to seconds. */
@@ -211,6 +215,23 @@ export const metricList = {
     "Requests that only members may send, from callers that did not prove to be members.",
     { listener: ["grpc", "http", "s3", "elcache", "filestore"] },
   ),
+  values: upDown("frontcache.values", "{value}", "Values on this member: objects without an origin, copies included."),
+  valueSize: upDown("frontcache.value.size", "By", "Bytes of the values on this member."),
+  valueReads: counter("frontcache.value.reads", "{read}", "Reads of values that this member took.", {
+    result: valueResults,
+  }),
+  valueWrites: counter("frontcache.value.writes", "{write}", "Values written and deleted by requests that this member took.", {
+    operation: valueOperations,
+  }),
+  valuesGone: counter("frontcache.values.gone", "{value}", "Values that are not on this member any more, by the reason.", {
+    reason: goneReasons,
+  }),
+  valuesUnderReplicated: counter(
+    "frontcache.values.under_replicated",
+    "{value}",
+    "Writes that fewer members took than --replicas says, because no others could be reached.",
+  ),
+  valuesCopied: counter("frontcache.values.copied", "{value}", "Values copied from other members, because members came or went."),
   objectLeases: gauge(
     "frontcache.object.leases",
     "{lease}",

@@ -134,6 +134,7 @@ export class MemoryValues implements Values {
       return taken.length === 0 ? undefined : this.#slice(taken);
     };
     return {
+      isLocal: true,
       info: draft === undefined ? info : { ...info, size: size ?? draft.bytes.length },
       offset,
       length: Number.isFinite(end) ? end - offset : undefined,

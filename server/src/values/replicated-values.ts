@@ -45,6 +45,9 @@ export interface ValueBucket {
   readonly ttlSeconds: number;
 }
 
+/** The bucket of parts of multipart uploads that are not completed. Clients do not see it. */
+export const MULTIPART_BUCKET = "frontcache-multipart";
+
 export interface ReplicatedValuesOptions {
   readonly buckets: readonly ValueBucket[];
   /** Copies of each value. */
@@ -63,6 +66,7 @@ export interface ReplicatedValuesOptions {
 
 /** A write is repeated as often with a larger version. */
 const MOST_ATTEMPTS = 5;
+const MULTIPART_TTL_SECONDS = 86_400;
 /** Between two sweeps. */
 const SWEEP_MS = 1_000;
 /** Between two signs of life in the journal. */
@@ -87,7 +91,8 @@ export class ReplicatedValues implements Values {
   private constructor(options: ReplicatedValuesOptions, journal: Journal, own: OwnParts) {
     setMaxListeners(0, this.#closing.signal);
     this.#options = options;
-    this.#buckets = new Map(options.buckets.map((bucket) => [bucket.name, bucket]));
+    const multipart = { name: MULTIPART_BUCKET, ttlSeconds: MULTIPART_TTL_SECONDS };
+    this.#buckets = new Map([...options.buckets, multipart].map((bucket) => [bucket.name, bucket]));
     this.#journal = journal;
     this.#versions = own.versions;
     this.#holder = own.holder;

@@ -15,6 +15,7 @@ export function spanOf(url: string, offset: number, length: number | undefined, 
 /** A read of a value whose bytes are here. Its blocks are pinned from the start: they stay until it is closed. */
 export class LocalValueRead implements ValueRead {
   readonly info: ValueInfo;
+  readonly isLocal = true;
   readonly offset: number;
   readonly length: number;
   readonly #blocks: ValueBlocks;
@@ -103,6 +104,7 @@ export interface Piece {
 /** A read that asks for one piece after the other: of another member, or of a value that is being written. One piece is requested ahead. */
 export class PiecewiseRead implements ValueRead {
   readonly info: ValueInfo;
+  readonly isLocal = false;
   readonly offset: number;
   readonly length: number | undefined;
   readonly #fetch: (offset: number, most: number) => Promise<Piece>;

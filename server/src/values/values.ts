@@ -64,6 +64,8 @@ export interface OpenRequest extends ValueRequest {
 export interface ValueRead {
   /** Of a value that is still being written, `size` is what has arrived, if no size was given. */
   readonly info: ValueInfo;
+  /** The bytes come from this member's volumes. */
+  readonly isLocal: boolean;
   readonly offset: number;
   /** Bytes of the read; undefined: its value is being written, and its size is unknown. */
   readonly length: number | undefined;

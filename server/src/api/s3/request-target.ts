@@ -50,7 +50,11 @@ export interface ObjectTarget {
 /** Where a listener expects the bucket. */
 export type Addressing =
   /** Under the schemes of object URLs: `/s3/<bucket>/<key>`, `/gs/<bucket>/<key>`. Other paths are pages. */
-  | { readonly form: "prefixed" }
+  | {
+      readonly form: "prefixed";
+      /** Absent: all buckets under `/s3` are S3's. */
+      readonly storeOf?: StoreOfBucket | undefined;
+    }
   /** At the root, as S3 does: `/<bucket>/<key>`, or `/<key>` with the host `<bucket>.<domain>`, in lower case. */
   | {
       readonly form: "root";
@@ -98,7 +102,9 @@ export function parseTarget(target: string, host: string | undefined, addressing
   const query = mark < 0 ? NO_QUERY : new Query(target.slice(mark + 1));
   if (addressing.form === "prefixed") {
     const named = namesIn(path, scheme.length + 2);
-    return named === undefined ? { scope: "service", scheme, query } : targetOf(scheme, named, query);
+    if (named === undefined) return { scope: "service", scheme, query };
+    const store = scheme === "s3" ? addressing.storeOf?.(bucketName(named.bucket)) : undefined;
+    return targetOf(store ?? scheme, named, query);
   }
   const { domains, storeOf } = addressing;
   const bucket = bucketOfHost(absolute?.[1] ?? host ?? "", domains);
@@ -106,7 +112,7 @@ export function parseTarget(target: string, host: string | undefined, addressing
   if (named === undefined) return { scope: "service", scheme, storeOf, query };
   const store = storeOf?.(bucketName(named.bucket)) ?? scheme;
   // All keys of this listener are read as S3 reads them.
-  return targetOf(store, store === "s3" ? named : { ...named, key: named.key.replaceAll("+", " ") }, query);
+  return targetOf(store, store !== "gs" ? named : { ...named, key: named.key.replaceAll("+", " ") }, query);
 }
 
 /** Maximum remembered targets of a listener: at most 4 MB. */
@@ -171,7 +177,7 @@ function bucketTarget(scheme: Scheme, name: string, query: Query): BucketTarget 
 
 /** The target of an object. `path` is the percent-encoded key. Throws INVALID_ARGUMENT. */
 export function objectTarget(scheme: Scheme, bucket: string, path: string, query: Query): ObjectTarget {
-  const named = `${scheme}://${bucketName(bucket)}/${decodeOnce(scheme === "s3" ? path.replaceAll("+", " ") : path)}`;
+  const named = `${scheme}://${bucketName(bucket)}/${decodeOnce(scheme !== "gs" ? path.replaceAll("+", " ") : path)}`;
   const bare = parseObjectUrl(named);
   const version = VERSIONS[scheme];
   const id =

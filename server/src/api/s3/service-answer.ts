@@ -29,9 +29,11 @@ export function answerBuckets(context: HttpContext, cache: Cache, { scheme, stor
     if (storeOf === undefined) return xmlDocument(bucketsXml(pageOf(buckets, requested), owner));
     // A bucket is listed once, as the one that requests reach by its name.
     const others = await cache.ask({ ...question, ref: { url: "gs://", scheme: "gs", bucket: "" } }).catch(noneIfDenied);
+    const values = await cache.ask({ ...question, ref: { url: "cache://", scheme: "cache", bucket: "" } }).catch(noneIfMissing);
     const all = [
       ...buckets.filter(({ name }) => storeOf(name) === scheme),
       ...others.buckets.filter(({ name }) => storeOf(name) === "gs"),
+      ...values.buckets,
     ];
     return xmlDocument(bucketsXml(pageOf(all.sort(byName), requested), owner));
   });
@@ -40,6 +42,13 @@ export function answerBuckets(context: HttpContext, cache: Cache, { scheme, stor
 /** GCS's buckets are not listed if they may not be, and are readable all the same. */
 function noneIfDenied(error: unknown): BucketList {
   if (CacheError.from(error).code !== "PERMISSION_DENIED") throw error;
+  return { buckets: [] };
+}
+
+/** A member without buckets of values has no such store. */
+function noneIfMissing(error: unknown): BucketList {
+  const { code } = CacheError.from(error);
+  if (code !== "PERMISSION_DENIED" && code !== "NOT_FOUND" && code !== "INVALID_ARGUMENT") throw error;
   return { buckets: [] };
 }
 

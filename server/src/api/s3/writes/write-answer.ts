@@ -59,7 +59,7 @@ async function write(
   target: BucketTarget | ObjectTarget,
   operation: Operation,
 ): Promise<Document> {
-  if (target.ref.scheme !== "s3") throw refusal("NotImplemented", notImplemented(operation).message);
+  if (target.ref.scheme === "gs") throw refusal("NotImplemented", notImplemented(operation).message);
   const method = context.request.method as WriteRequest["method"];
   if (operation === "PostObject" && target.scope === "bucket")
     return postObject(context, upload, payloadOf(context, upload), cache, target);
@@ -81,7 +81,7 @@ async function questionOf(
   const { request, principal, signal } = context;
   const ref = target.scope === "object" ? target.bare : target.ref;
   const copied = request.headers["x-amz-copy-source"];
-  const source = operation.body === "object" && typeof copied === "string" ? copySource(copied) : undefined;
+  const source = operation.body === "object" && typeof copied === "string" ? copySource(copied, ref.scheme) : undefined;
   const isObject = operation.body === "object" && source === undefined;
   const { passed, administers, isConditional } = writeHeaders(request);
   const grants: RequiredGrant[] = [{ operation: operation.grant, ref }];
