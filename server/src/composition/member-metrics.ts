@@ -38,6 +38,21 @@ const INTERVALS_PER_DECAY = 6;
 const HOTTEST = 100;
 const ERRORS = 50;
 
+/** The figures of a member without buckets of values. */
+const NO_VALUES = {
+  entries: 0,
+  sizeBytes: 0,
+  hits: 0,
+  misses: 0,
+  inserts: 0,
+  deletes: 0,
+  evictions: 0,
+  expirations: 0,
+  lost: 0,
+  underReplicated: 0,
+  repaired: 0,
+} as const satisfies Partial<ValueStats>;
+
 /** The components whose state is read before each collection of metrics. */
 export interface Watched {
   readonly store: Pick<BlockStore, "status" | "onPurged">;
@@ -187,10 +202,10 @@ export class MemberMetrics {
     families.objectLeases.at({ role: "granted" }).value = leasesGranted;
     families.objectLeases.at({ role: "held" }).value = leasesHeld;
     families.objectTakeovers.at().value = takeOvers;
-    if (watched.values !== undefined) this.#collectValues(watched.values.stats());
+    this.#collectValues(watched.values?.stats() ?? NO_VALUES);
   }
 
-  #collectValues(stats: ValueStats): void {
+  #collectValues(stats: Pick<ValueStats, keyof typeof NO_VALUES>): void {
     const { families } = this.metrics;
     families.values.at().value = stats.entries;
     families.valueSize.at().value = stats.sizeBytes;

@@ -67,6 +67,8 @@ describe("settings", () => {
       overloadMs: 1_000,
       sendfile: true,
       auditLog: "log",
+      cacheBucket: [],
+      replicas: 2,
       logLevel: "info",
     });
   });

@@ -33,7 +33,7 @@ export function answerBuckets(context: HttpContext, cache: Cache, { scheme, stor
     const all = [
       ...buckets.filter(({ name }) => storeOf(name) === scheme),
       ...others.buckets.filter(({ name }) => storeOf(name) === "gs"),
-      ...values.buckets,
+      ...values.buckets.filter(({ name }) => storeOf(name) === "cache"),
     ];
     return xmlDocument(bucketsXml(pageOf(all.sort(byName), requested), owner));
   });
