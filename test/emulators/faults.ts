@@ -22,6 +22,10 @@ export interface Fault {
   readonly page?: string;
   /** Resets the connection before the response header. */
   readonly reset?: boolean;
+  /** Does what the request says, then resets the connection in place of the response header. */
+  readonly lostAnswer?: boolean;
+  /** Receives so many bytes of the request's body, then resets the connection. */
+  readonly resetInBody?: number;
   /** After this many bytes of a longer body, the connection is reset, closed, or stalls. */
   readonly body?: { readonly afterBytes: number; readonly how: "reset" | "close" | "stall" };
   /** The range is ignored (200, whole object), its header is wrong, or the body is one byte shorter or longer than announced. */

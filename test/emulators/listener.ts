@@ -84,7 +84,11 @@ export class Listener {
     if (fault.reset) request.socket.resetAndDestroy();
     else if (fault.page !== undefined) response.writeHead(200, { "Content-Type": "text/html" }).end(fault.page);
     else if (fault.error) exchange.fail(fault.error.status, fault.error.code, fault.error.headers);
-    else await this.#dialect.answer(exchange);
+    else {
+      if (fault.lostAnswer) loseAnswer(response);
+      if (fault.resetInBody !== undefined) resetInBody(request, fault.resetInBody);
+      await this.#dialect.answer(exchange);
+    }
   }
 
   #exchange(request: IncomingMessage, response: ServerResponse): Exchange | undefined {
@@ -107,6 +111,22 @@ export class Listener {
       return undefined;
     }
   }
+}
+
+/** Resets the connection when the response would begin. */
+function loseAnswer(response: ServerResponse): void {
+  response.writeHead = () => {
+    (response.socket as Socket | null)?.resetAndDestroy();
+    return response;
+  };
+}
+
+function resetInBody(request: IncomingMessage, bytes: number): void {
+  let received = 0;
+  request.on("data", (chunk: Buffer) => {
+    received += chunk.length;
+    if (received >= bytes) request.socket.resetAndDestroy();
+  });
 }
 
 function splitTarget(target: string): { pathname: string; query: URLSearchParams } {

@@ -115,6 +115,47 @@ describe("a write of an identity", () => {
     expect(changes.map(({ url }) => url)).toEqual(["s3://bucket/mine/a", "s3://bucket/mine/c"]);
   });
 
+  const deleting = (objects: string): string => `<Delete>${objects}</Delete>`;
+  const object = "<Object><Key>mine/a</Key></Object>";
+  it.each<[string, string, string]>([
+    ["10,001 keys", deleting(object.repeat(10_001)), "MalformedXML"],
+    ["1,001 keys", deleting(object.repeat(1_001)), "MalformedXML"],
+    ["no key", deleting(""), "MalformedXML"],
+    ["a document of more than 8 MiB", deleting(`${object}${" ".repeat(8 << 20)}`), "EntityTooLarge"],
+    [
+      "an entity that it declares",
+      `<!DOCTYPE a [<!ENTITY b "mine/a">]>${deleting("<Object><Key>&b;</Key></Object>")}`,
+      "MalformedXML",
+    ],
+    ["an external entity", `<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]>${deleting(object)}`, "MalformedXML"],
+    ["an entity that nobody declares", deleting("<Object><Key>&b;</Key></Object>"), "MalformedXML"],
+    ["a character that XML forbids", deleting("<Object><Key>&#xD800;</Key></Object>"), "MalformedXML"],
+    ["CDATA", deleting("<Object><Key><![CDATA[mine/a]]></Key></Object>"), "MalformedXML"],
+    ["10,000 levels", `${"<Delete>".repeat(10_000)}${object}${"</Delete>".repeat(10_000)}`, "MalformedXML"],
+    ["a document that is cut", deleting(object).slice(0, -3), "MalformedXML"],
+  ])("that deletes by %s is refused, and leaves one line in the audit log", async (_, body, code) => {
+    const answer = await send("POST", "?delete", AS_ADA, body);
+    expect([answer.status, answer.code]).toEqual([400, code]);
+    expect(listeners.cache.written).toEqual([]);
+    expect(audited).toMatchObject([{ event: "audit", outcome: "failed", principal: "ada", operation: "DeleteObjects" }]);
+    expect(audited).toHaveLength(1);
+  });
+
+  it.each<[string, string, Record<string, string>, string]>([
+    ["part number 0", "/mine/k?uploadId=a&partNumber=0", {}, "InvalidArgument"],
+    ["part number 10,001", "/mine/k?uploadId=a&partNumber=10001", {}, "InvalidArgument"],
+    ["an unknown parameter", "/mine/k?foo=bar", {}, "InvalidArgument"],
+    ["a malformed Content-MD5", "/mine/k", { "content-md5": "abc" }, "InvalidDigest"],
+    ["an unknown form of its body", "/mine/k", { "x-amz-content-sha256": "FOO" }, "InvalidArgument"],
+    ["a trailer without a streamed body", "/mine/k", { "x-amz-trailer": "x-amz-checksum-crc32" }, "InvalidRequest"],
+  ])("with %s is refused, and leaves one line in the audit log", async (_, path, headers, code) => {
+    const answer = await send("PUT", path, { ...AS_ADA, ...headers }, "hello");
+    expect([answer.status, answer.code]).toEqual([400, code]);
+    expect(listeners.cache.written).toEqual([]);
+    expect(audited).toMatchObject([{ event: "audit", outcome: "failed", principal: "ada" }]);
+    expect(audited).toHaveLength(1);
+  });
+
   it("that is damaged leaves one line in the audit log", async () => {
     const answer = await send("PUT", "/mine/k", { ...AS_ADA, "content-md5": "AAAAAAAAAAAAAAAAAAAAAA==" }, "hello");
     expect(answer.code).toBe("BadDigest");
