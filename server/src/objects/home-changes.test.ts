@@ -56,6 +56,21 @@ describe("the next member on the ring", () => {
     expect(older).not.toBe(newer);
   });
 
+  it("waits for the home's leases again after a standstill, in which the home may have been there", async () => {
+    const [, b] = await homes.startAll("a", "b");
+    const ref = objectOf(b!.view.current, "a", "b");
+    objects.put(ref.url, "one");
+    await b!.current(ref);
+    gone.add("a");
+    clock.advance(2 * LEASE_MS);
+    await b!.current(ref);
+    clock.stall(2_000);
+    const newer = objects.put(ref.url, "two");
+    const begunMs = clock.monotonicMs();
+    expect((await homes.whileTimePasses(b!.current(ref))).info.version).toBe(newer);
+    expect(clock.monotonicMs() - begunMs).toBeGreaterThanOrEqual(LEASE_MS);
+  });
+
   it("hands out nothing of its own when it hears, while it waits, of the member that has decided meanwhile", async () => {
     const [, b, c] = await homes.startAll("a", "b", "c");
     const ref = objectOf(b!.view.current, "a", "b");
@@ -110,10 +125,9 @@ describe("the next member on the ring", () => {
     };
     clock.stall(2_000);
     gone.delete("b");
-    const second = objects.put(ref.url, "two");
-    expect((await homes.whileTimePasses(c!.current(ref))).info.version).toBe(second);
-    objects.put(ref.url, "three");
-    for (const member of [b!, c!]) expect((await homes.whileTimePasses(member.current(ref))).info.version).toBe(second);
+    const newer = objects.put(ref.url, "two");
+    for (const member of [c!, b!]) expect((await homes.whileTimePasses(member.current(ref))).info.version).toBe(newer);
+    expect([b!, c!].map((member) => member.origin.calls.length > 0)).toEqual([false, true]);
   });
 
   it("hands over to the home that is back", async () => {

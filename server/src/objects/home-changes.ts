@@ -148,9 +148,11 @@ export class HomeChanges {
 
   /**
    * This member stood still. A member that joined meanwhile may have taken over without its confirmation, so this member stops
-   * deciding about the objects of each member that it hears of for a while.
+   * deciding about the objects of each member that it hears of for a while. One that did not answer before may have come back, and granted
+   * leases.
    */
   stoodStill(): void {
+    this.#gone.clear();
     this.#stoodStillAtMs = this.#clock.monotonicMs();
   }
 
