@@ -47,7 +47,7 @@ export class SimulatedChannels implements Channels {
       return this.#callsOn(connection);
     } catch (cause) {
       if (limits.ended !== undefined) throw limits.ended;
-      throw new Unreachable(`${subject}: no connection to member ${grpcAddress}`, { cause });
+      throw new Unreachable(`${subject}: no connection to member ${grpcAddress}`, { cause, wasSent: false });
     }
   }
 

@@ -266,9 +266,12 @@ export class Unreachable extends CacheError {
   readonly isGone: boolean;
   /** Whether a response had begun. */
   readonly hadBegun: boolean;
+  /** Whether the member may have received the request. */
+  readonly wasSent: boolean;
 
-  constructor(message: string, options: { cause?: unknown; isGone?: boolean; hadBegun?: boolean } = {}) {
+  constructor(message: string, options: { cause?: unknown; isGone?: boolean; hadBegun?: boolean; wasSent?: boolean } = {}) {
     super("UNAVAILABLE", message, options);
+    this.wasSent = options.wasSent !== false;
     this.isGone = options.isGone === true;
     this.hadBegun = options.hadBegun === true;
   }

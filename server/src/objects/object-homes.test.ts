@@ -36,26 +36,32 @@ describe("the record of an object", () => {
     expect(b!.origin.calls).toEqual([]);
   });
 
-  it("is asked for at the next member if the home is lost, with the requests to the origin that are kept for this case", async () => {
-    const [, , c] = await homes.startAll("a", "b", "c");
-    const ref = objectOf(c!.view.current, "a", "b");
-    const version = objects.put(ref.url, "one");
-    const { lookUpRecords } = c!.connections.objects;
-    const allowed: [string, number][] = [];
-    c!.connections.objects.lookUpRecords = async (address, request, onAnswer, limits) => {
-      allowed.push([address.grpcAddress, request.questions[0]!.originRequests]);
-      // The home receives the question, and its answer is lost.
-      await lookUpRecords(address, request, address.grpcAddress === "a:1" ? () => {} : onAnswer, limits);
-      if (address.grpcAddress === "a:1") throw new Unreachable("a is lost");
-    };
-    const budget = requestBudget({ version: undefined });
-    const answered = await c!.homes.current(ref, signal, { budget });
-    expect(allowed).toEqual([
-      ["a:1", 3],
-      ["b:1", 1],
-    ]);
-    expect(answered).toMatchObject({ info: { version }, lostRequests: 3 });
-  });
+  it.each([
+    { wasSent: true, left: 1, lost: 3, which: "that are kept for this case if the home may have sent its own" },
+    { wasSent: false, left: 3, lost: 0, which: "that the home was allowed if it cannot have received the question" },
+  ])(
+    "is asked for at the next member if the home is lost, with the requests to the origin $which",
+    async ({ wasSent, left, lost }) => {
+      const [, , c] = await homes.startAll("a", "b", "c");
+      const ref = objectOf(c!.view.current, "a", "b");
+      const version = objects.put(ref.url, "one");
+      const { lookUpRecords } = c!.connections.objects;
+      const allowed: [string, number][] = [];
+      c!.connections.objects.lookUpRecords = async (address, request, onAnswer, limits) => {
+        allowed.push([address.grpcAddress, request.questions[0]!.originRequests]);
+        // The home receives the question, and its answer is lost.
+        await lookUpRecords(address, request, address.grpcAddress === "a:1" ? () => {} : onAnswer, limits);
+        if (address.grpcAddress === "a:1") throw new Unreachable("a is lost", { wasSent });
+      };
+      const budget = requestBudget({ version: undefined });
+      const answered = await c!.homes.current(ref, signal, { budget });
+      expect(allowed).toEqual([
+        ["a:1", 3],
+        ["b:1", left],
+      ]);
+      expect(answered).toMatchObject({ info: { version }, lostRequests: lost });
+    },
+  );
 
   it("is renewed while it is in use, in one call for all objects of a home", async () => {
     const [a, b] = await homes.startAll("a", "b");

@@ -192,7 +192,7 @@ export class RecordLookup {
 
   /**
    * The answer of the first of these members that can be reached. Undefined: none of them can, or none answers to this member. Rejects
-   * with Undecided if no member decides. A member that is lost may have sent all the requests to the origin that it was allowed.
+   * with Undecided if no member decides. A member that is lost after it was asked may have sent all the requests to the origin that it was allowed.
    */
   async ask(
     members: readonly MemberInfo[],
@@ -210,7 +210,7 @@ export class RecordLookup {
         const originRequests = budget && Math.max(1, budget.kept > 0 ? budget.left : budget.left - 1);
         const asking = questions.ask(member, url, { ...hints, originRequests }, hops);
         const answered = await asking.catch((error: unknown) => {
-          if (originRequests !== undefined && error instanceof Unreachable) budget?.countLost(originRequests);
+          if (originRequests !== undefined && error instanceof Unreachable && error.wasSent) budget?.countLost(originRequests);
           throw error;
         });
         changes.answered(member.name);

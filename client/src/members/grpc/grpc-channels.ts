@@ -107,7 +107,7 @@ export class GrpcChannels implements Channels {
       // Otherwise it would keep reconnecting forever.
       this.drop(grpcAddress);
       const cause = ConnectionFailure.of(grpcAddress, error);
-      throw new Unreachable(`${subject}: ${cause.message}`, { cause, isGone: true });
+      throw new Unreachable(`${subject}: ${cause.message}`, { cause, isGone: true, wasSent: false });
     }
   }
 
