@@ -29,6 +29,7 @@ import { type ByteStream, RangeStream, webStreamOf } from "./range-stream.js";
 import { type RequestedRange, readRange } from "./read-range.js";
 import { RunningCalls } from "./running-calls.js";
 import type { TracedObject, TracedOperation } from "./tracing.js";
+import { ValueObjects } from "./values/value-objects.js";
 import type { WarmSummary } from "./warm-count.js";
 import { type WarmOptions, type WarmTarget, warmObjects } from "./warming.js";
 import { COPY_OPTIONS, type CopyOptions, copyObject } from "./writing/copy-object.js";
@@ -278,6 +279,27 @@ export class CacheClient implements AsyncDisposable {
       yield* page.entries;
       token = page.nextToken;
     } while (token !== undefined);
+  }
+
+  /**
+   * The values of a bucket, `cache://bucket/...`: objects without an origin, written once and read everywhere, with a time to live.
+   *
+   * @example await client.objects("features").put("user/7", bytes, { ttlSeconds: 3_600 });
+   */
+  objects(bucket: string): ValueObjects {
+    const { clock } = this.#ports;
+    return new ValueObjects(bucket, {
+      sendWith: this.#connected.sendWith,
+      nowMs: () => clock.monotonicMs(),
+      after: (ms, run) => clock.after(ms, run),
+      run: (subject, { isLong = false, ...options }, work) => {
+        if (!isLong) return this.#run(subject, options, work);
+        return this.#calls.run(subject, { signal: options.signal }, async (call) => {
+          if (!this.#connected.list.isReady) await this.#connected.ready(call);
+          return await work(call);
+        });
+      },
+    });
   }
 
   /** The members that the client knows, by name; empty if the endpoint sends no member list. */

@@ -10,6 +10,21 @@ export type { ObjectFile } from "./object-file.js";
 export type { Range } from "./object-reads.js";
 export type { CallOptions, ConnectOptions, NearOptions, ReadOptions, StreamOptions } from "./options.js";
 export type { ByteStream } from "./range-stream.js";
+export type { ValueClientStats } from "./values/latency-stats.js";
+export type { ValueLock } from "./values/value-lock.js";
+export type {
+  Availability,
+  FoundValue,
+  GetValueOptions,
+  PutValueOptions,
+  ReadStreamOptions,
+  ValueEvent,
+  ValueInfo,
+  ValueObjects,
+  ValueOptions,
+} from "./values/value-objects.js";
+export { type ByteSpan, type Completion, type ConflictReason, ValueConflict } from "./values/value-requests.js";
+export type { ValueWriter } from "./values/value-writer.js";
 export type { WarmFailure, WarmSummary } from "./warm-count.js";
 export type { WarmOptions, WarmTarget } from "./warming.js";
 export type { CopyOptions } from "./writing/copy-object.js";

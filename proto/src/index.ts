@@ -55,3 +55,4 @@ export * from "./object-url.js";
 export * from "./read-range-codec.js";
 export * from "./request-codec.js";
 export * from "./ring.js";
+export * from "./value-headers.js";

@@ -21,3 +21,4 @@ export * from "./no-object-requests.js";
 export * from "./ramp.js";
 export * from "./received-response.js";
 export * from "./scripted-listener.js";
+export * from "./values-at.js";

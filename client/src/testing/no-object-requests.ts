@@ -6,5 +6,8 @@ export const noObjectRequests: ObjectRequests = {
   send: async ({ grpcAddress }) => {
     throw new CacheError("INTERNAL", `${grpcAddress}: this test neither writes nor lists`);
   },
+  exchange: async ({ grpcAddress }) => {
+    throw new CacheError("INTERNAL", `${grpcAddress}: this test has no values`);
+  },
   close: async () => {},
 };

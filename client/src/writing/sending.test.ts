@@ -5,6 +5,7 @@ import { CircuitBreaker } from "../members/circuit-breaker.js";
 import { NotSent, OutcomeUnknown } from "../members/http/object-requests.js";
 import { Unreachable } from "../members/ports.js";
 import { RunningCall } from "../members/running-call.js";
+import { noObjectRequests } from "../testing/no-object-requests.js";
 import { send } from "./sending.js";
 
 const url = "s3://bucket/file";
@@ -23,6 +24,7 @@ async function sendTo(failure: Error, isRepeatable: boolean, addresses: readonly
       if (sentTo.length === 1) throw failure;
       return { head: undefined as never, text: "done" };
     },
+    exchange: noObjectRequests.exchange,
     close: async () => {},
   };
   const failover = { clock, breaker, attempts: 3, backoff: { firstMs: 100, longestMs: 1_000 } };

@@ -226,6 +226,11 @@ export class MemoryValues implements Values {
     this.#locks.unlock(url, holder);
   }
 
+  /** Number of running monitors. */
+  get monitors(): number {
+    return this.#monitors.size;
+  }
+
   monitor(request: MonitorRequest): AsyncIterable<ValueEvent> {
     return this.#monitors.watch(request);
   }

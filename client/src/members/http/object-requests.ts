@@ -13,6 +13,7 @@ import { ConnectionPool } from "../../http/connection-pool.js";
 import { Exchange, type ExchangeScope } from "../../http/exchange.js";
 import { bodyBytes, type HttpResponse } from "../../http/http-response.js";
 import type { ResponseHead } from "../../http/response-head.js";
+import { hostHeaderOf } from "../../http/sockets.js";
 import { Timeouts } from "../../http/timeouts.js";
 import type { Access } from "../access.js";
 import type { Clock } from "../clock.js";
@@ -24,15 +25,17 @@ import { textOf } from "./xml-text.js";
 
 /** A request in S3's dialect that a member's HTTP listener answers: a write, or a listing. */
 export interface ObjectRequest {
-  readonly method: "GET" | "PUT" | "POST" | "DELETE";
+  readonly method: "GET" | "HEAD" | "PUT" | "POST" | "DELETE";
   /** The URL of what it is about, for messages. */
   readonly subject: string;
   /** Path and query, escaped. */
   readonly path: string;
   /** Undefined values are left out. */
   readonly headers: Readonly<Record<string, string | undefined>>;
-  /** Absent: none. */
+  /** Absent: none, or `bodyPieces`. */
   readonly body?: Uint8Array | undefined;
+  /** A body that is sent as it is made. The headers say how its length is known. Absent: none. */
+  readonly bodyPieces?: AsyncIterable<Uint8Array> | undefined;
   /** Whether it does the same twice as once. */
   readonly isRepeatable: boolean;
 }
@@ -51,6 +54,8 @@ export interface ObjectRequests {
    * be sent, or the connection was lost.
    */
   send(address: MemberAddress, request: ObjectRequest, limits: CallLimits): Promise<ObjectResponse>;
+  /** Sends one request, and resolves with its response, of any status, when its head has arrived. Rejects as `send`. */
+  exchange(address: MemberAddress, request: ObjectRequest, limits: CallLimits): Promise<HttpResponse>;
   /** Closes all connections; requests must have ended. */
   close(): Promise<void>;
 }
@@ -100,21 +105,36 @@ export class HttpObjectRequests implements ObjectRequests {
     this.#stalls = new Timeouts(options.clock, options.idleMs);
   }
 
-  async send(address: MemberAddress, request: ObjectRequest, limits: CallLimits): Promise<ObjectResponse> {
+  send(address: MemberAddress, request: ObjectRequest, limits: CallLimits): Promise<ObjectResponse> {
+    return this.#run(address, request, limits, async (response, exchanged) => {
+      const text = (await bodyBytes(response.body, MAX_DOCUMENT_BYTES, "reject")).toString("utf8");
+      return checked(response, text, exchanged);
+    });
+  }
+
+  exchange(address: MemberAddress, request: ObjectRequest, limits: CallLimits): Promise<HttpResponse> {
+    return this.#run(address, request, limits, async (response) => response);
+  }
+
+  async #run<Result>(
+    address: MemberAddress,
+    request: ObjectRequest,
+    limits: CallLimits,
+    read: (response: HttpResponse, exchanged: Exchanged) => Promise<Result>,
+  ): Promise<Result> {
     const { httpAddress } = address;
-    const { subject, body } = request;
+    const { subject, body, bodyPieces } = request;
     if (limits.ended !== undefined) throw limits.ended;
     if (httpAddress === undefined) {
       throw new NotSent(`${subject}: member ${address.grpcAddress} has no HTTP listener, which writes and listings need`);
     }
-    const head = requestLines(request, httpAddress, this.#options.access.authorization());
+    const head = requestLines(request, hostHeaderOf(httpAddress), this.#options.access.authorization());
     // Repeated on a new connection if the member had closed a kept one.
     const mayRepeat = request.isRepeatable ? () => true : undefined;
-    const wire = { head, body, bodyPieces: undefined, waitsForHead: true, mayRepeat, isHead: false };
+    const wire = { head, body, bodyPieces, waitsForHead: true, mayRepeat, isHead: request.method === "HEAD" };
     try {
       const response = await Exchange.run(wire, this.#scopeOf(httpAddress), limits.signal);
-      const text = (await bodyBytes(response.body, MAX_DOCUMENT_BYTES, "reject")).toString("utf8");
-      return checked(response, text, { subject, member: httpAddress });
+      return await read(response, { subject, member: httpAddress });
     } catch (error) {
       if (limits.ended !== undefined) throw limits.ended;
       throw error instanceof CacheError ? error : lost(error, { subject, member: httpAddress });
@@ -142,11 +162,15 @@ export class HttpObjectRequests implements ObjectRequests {
   }
 }
 
-function requestLines({ method, path, headers, body }: ObjectRequest, host: string, authorization: string | undefined): string {
+function requestLines(
+  { method, path, headers, body, bodyPieces }: ObjectRequest,
+  host: string,
+  authorization: string | undefined,
+): string {
   let lines = `${method} ${path} HTTP/1.1\r\nHost: ${host}\r\n`;
   if (authorization !== undefined) lines += `Authorization: ${authorization}\r\n`;
   for (const [name, value] of Object.entries(headers)) if (value !== undefined) lines += `${name}: ${value}\r\n`;
-  if (method !== "GET") lines += `Content-Length: ${body?.length ?? 0}\r\n`;
+  if (method !== "GET" && method !== "HEAD" && bodyPieces === undefined) lines += `Content-Length: ${body?.length ?? 0}\r\n`;
   return `${lines}\r\n`;
 }
 

@@ -1,0 +1,52 @@
+import { randomUUID } from "node:crypto";
+
+/** How long a lock lasts unless it is renewed, and when it is renewed. */
+const LOCK_SECONDS = 60;
+const RENEW_MS = 20_000;
+
+type After = (ms: number, run: () => void) => () => void;
+type Send = (query: string) => Promise<void>;
+
+/** A lock of a value, which is renewed until it is released. */
+export class ValueLock implements AsyncDisposable {
+  readonly #send: Send;
+  readonly #after: After;
+  readonly #holder = randomUUID();
+  #cancel: () => void = () => {};
+  #isReleased = false;
+
+  private constructor(send: Send, after: After) {
+    this.#send = send;
+    this.#after = after;
+  }
+
+  /** Takes a lock by requests with these queries. */
+  static async take(send: Send, { after }: { readonly after: After }): Promise<ValueLock> {
+    const lock = new ValueLock(send, after);
+    await lock.#renew();
+    return lock;
+  }
+
+  /** Ends the lock. */
+  async release(): Promise<void> {
+    if (this.#isReleased) return;
+    this.#isReleased = true;
+    this.#cancel();
+    await this.#send(`?unlock&holder=${this.#holder}`);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.release();
+  }
+
+  async #renew(): Promise<void> {
+    await this.#send(`?lock=${LOCK_SECONDS}&holder=${this.#holder}`);
+    if (this.#isReleased) return;
+    this.#cancel = this.#after(RENEW_MS, () => {
+      // A renewal that fails is repeated while the lock lasts.
+      void this.#renew().catch(() => {
+        if (!this.#isReleased) this.#cancel = this.#after(RENEW_MS / 4, () => void this.#renew().catch(() => {}));
+      });
+    });
+  }
+}
