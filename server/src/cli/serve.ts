@@ -92,12 +92,14 @@ async function start(settings: Settings, log: Log, stop: AbortSignal): Promise<R
 /**
  * Converts the system's error for an unusable listen address to a message that says what to do; returns other errors unchanged.
  */
-function listenError(error: unknown, { listen, httpListen, s3Listen }: Settings): unknown {
+function listenError(error: unknown, { listen, httpListen, s3Listen, elcacheListen, filestoreListen }: Settings): unknown {
   const failed = error as ListenError;
   const listeners = [
     { flag: "--listen", at: listen },
     { flag: "--http-listen", at: httpListen },
     ...(s3Listen === undefined || s3Listen === "none" ? [] : [{ flag: "--s3-listen", at: s3Listen }]),
+    { flag: "--elcache-listen", at: elcacheListen ?? {} },
+    { flag: "--filestore-listen", at: filestoreListen ?? {} },
   ];
   const found = listeners.find(({ at }) => isAbout(failed, at));
   if (found === undefined) return error;

@@ -3,18 +3,24 @@ import { DEFAULT_GEOMETRY, type MemberInfo, socketAddressOf } from "@frontcache/
 import { sleep } from "@frontcache/proto/runtime";
 import { StatusPages } from "../api/admin/status-pages.js";
 import { authorized } from "../api/authorized-cache.js";
+import { authorizedValues } from "../api/authorized-values.js";
+import { elCacheSite } from "../api/elcache/elcache-site.js";
+import { filestoreSite, MAX_FILE_BYTES } from "../api/filestore/filestore-site.js";
 import { GrpcListener } from "../api/grpc/grpc-listener.js";
 import { HttpListener, type HttpListenerOptions } from "../api/http/http-listener.js";
 import { textPage } from "../api/http/pages.js";
+import type { Site } from "../api/http/site.js";
 import { Clients } from "../api/limits/clients.js";
 import { measured } from "../api/measured-cache.js";
 import { Cors, type CorsOrigins } from "../api/s3/cors.js";
-import { objectSite } from "../api/s3/object-site.js";
+import { besideValues, objectSite } from "../api/s3/object-site.js";
 import type { StoreOfBucket } from "../api/s3/request-target.js";
 import { KernelSendBuffers } from "../api/sending/kernel-send-buffers.js";
+import { valueApi } from "../api/values/value-api.js";
 import { withValues } from "../api/values/values-cache.js";
 import { DEFAULT_S3_LISTEN, formatHostPort } from "../config/addresses.js";
 import { covers } from "../config/bucket-pattern.js";
+import { ELCACHE_BUCKET, FILESTORE_BUCKET } from "../config/constraints.js";
 import type { ListenAddress } from "../config/listen-address.js";
 import { type Settings, SettingsError } from "../config/settings.js";
 import { firstMembership } from "../membership/member-source.js";
@@ -26,6 +32,7 @@ import type { Log } from "../runtime/log.js";
 import { Opened } from "../runtime/opened.js";
 import { MemberSecurity } from "../security/member-security.js";
 import { loadLibc } from "../storage/mapping/libc.js";
+import type { Values } from "../values/values.js";
 import { composeMember, type MemberParts } from "./compose-member.js";
 import { MemberMetrics } from "./member-metrics.js";
 import { loadSdks } from "./open-origins.js";
@@ -50,6 +57,9 @@ export interface RunningServer {
   readonly httpAddress: string;
   /** The same of its S3 endpoint; undefined if the member has none. */
   readonly s3Address: string | undefined;
+  /** The same of its listeners with interfaces of other systems. */
+  readonly elcacheAddress: string | undefined;
+  readonly filestoreAddress: string | undefined;
   /**
    * Shuts down gracefully, in this order:
    * 1. Reports not-ready.
@@ -108,16 +118,19 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
     clock,
     log,
   };
+  let clientValues: Values | undefined;
+  const site = objectSite({ form: "prefixed", storeOf: valueBucketsOf(settings) }, cors);
   const httpListener = await HttpListener.open({
     ...listening,
     listen: settings.httpListen,
     name: "http",
-    site: objectSite({ form: "prefixed", storeOf: valueBucketsOf(settings) }, cors),
+    site: settings.cacheBucket.length === 0 ? site : besideValues(site, { site: valueApi(), served: () => clientValues }),
     pages: new Map([...status.pages, ["/metrics", textPage(PROMETHEUS_TEXT, () => metrics.text())]]),
   });
   opened.addListener(() => httpListener.close());
   const s3Listener = await openS3Listener(settings, cors, listening);
   if (s3Listener !== undefined) opened.addListener(() => s3Listener.close());
+  const valueListeners = await openValueListeners(settings, listening, opened, status);
   const grpcAddress = addressToReach(settings, listen, grpcListener);
   const httpAddress = addressToReach(settings, settings.httpListen, httpListener);
   const self = listedMember(settings, grpcAddress, httpAddress);
@@ -163,6 +176,7 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
   opened.add(() => member.close());
   const values = await openValues(settings, { members: valueMembers(member.others), store, geometry, log });
   if (values !== undefined) opened.add(() => values.close());
+  clientValues = values && authorizedValues(security.authorization)(values);
   const others = () => member.view.known().filter(({ name }) => name !== self.name);
   if (discoveryOf(settings) !== "none") security.followMembers(others);
   security.onRenewal(() => connections.renew());
@@ -183,7 +197,7 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
     originStates,
     view,
     members,
-    listeners: { grpc: grpcListener, http: httpListener, ...(s3Listener && { s3: s3Listener }) },
+    listeners: { grpc: grpcListener, http: httpListener, ...(s3Listener && { s3: s3Listener }), ...valueListeners },
     clients,
     security,
   });
@@ -193,15 +207,24 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
   grpcListener.serve({ cache, members: router, objects, values: values?.service });
   httpListener.serve(cache);
   s3Listener?.serve(cache);
+  if (clientValues !== undefined) for (const listener of Object.values(valueListeners)) listener.serve(clientValues);
   const { name } = self;
   const s3Address = s3Listener && addressToReach(settings, s3AddressOf(settings), s3Listener);
-  const sockets = [listen, settings.httpListen, s3AddressOf(settings)].flatMap(({ socketPath = [] }) => socketPath);
+  const { elcacheListen = {}, filestoreListen = {} } = settings;
+  const { elcache, filestore } = valueListeners;
+  const elcacheAddress = elcache && addressToReach(settings, elcacheListen, elcache);
+  const filestoreAddress = filestore && addressToReach(settings, filestoreListen, filestore);
+  const sockets = [listen, settings.httpListen, s3AddressOf(settings), elcacheListen, filestoreListen].flatMap(
+    ({ socketPath = [] }) => socketPath,
+  );
   log.always(
     {
       event: "listening",
       grpc: grpcAddress,
       http: httpAddress,
       s3: s3Address,
+      elcache: elcacheAddress,
+      filestore: filestoreAddress,
       ...(sockets.length > 0 && { sockets }),
       name,
       members: view.current.members.length,
@@ -213,6 +236,7 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
     grpcListener.announceShutdown();
     httpListener.announceShutdown();
     s3Listener?.announceShutdown();
+    for (const listener of Object.values(valueListeners)) listener.announceShutdown();
     if (leaveAfterMs > 0) await sleep(clock, leaveAfterMs);
     objects.shutDown();
     await opened.close(closeFailed(log));
@@ -222,6 +246,8 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
     grpcAddress,
     httpAddress,
     s3Address,
+    elcacheAddress,
+    filestoreAddress,
     close() {
       closed ??= shutDown();
       return closed;
@@ -309,6 +335,37 @@ async function openS3Listener(
     options.log.warn({ event: "s3-listener-skipped" }, text);
     return undefined;
   }
+}
+
+/** The listeners with interfaces of other systems to values. */
+type ValueListeners = Partial<Record<"elcache" | "filestore", HttpListener<Values>>>;
+
+async function openValueListeners(
+  { elcacheListen, filestoreListen, ...settings }: Settings,
+  options: Omit<HttpListenerOptions<Values>, "listen" | "name" | "site" | "pages">,
+  opened: Opened,
+  status: StatusPages,
+): Promise<ValueListeners> {
+  const open = async (name: keyof ValueListeners, listen: ListenAddress, site: Site<Values>): Promise<HttpListener<Values>> => {
+    const listener = await HttpListener.open<Values>({ ...options, listen, name, site, pages: new Map() });
+    opened.addListener(() => listener.close());
+    return listener;
+  };
+  const listeners: ValueListeners = {};
+  if (elcacheListen !== undefined) {
+    const isAlone = discoveryOf({ elcacheListen, filestoreListen, ...settings }) === "none";
+    const cluster = isAlone ? undefined : () => status.cluster();
+    listeners.elcache = await open(
+      "elcache",
+      elcacheListen,
+      elCacheSite({ bucket: ELCACHE_BUCKET, clock: options.clock, cluster }),
+    );
+  }
+  if (filestoreListen !== undefined) {
+    const site = filestoreSite({ bucket: FILESTORE_BUCKET, maxFileBytes: MAX_FILE_BYTES });
+    listeners.filestore = await open("filestore", filestoreListen, site);
+  }
+  return listeners;
 }
 
 /** Where the S3 endpoint listens; nowhere if there is none. */

@@ -9,7 +9,7 @@ const MAX_BLOCK_BYTES = 1024 * MiB;
 /** Conflicts between settings that are valid on their own: one clause for each. */
 export function constraintProblems(settings: Settings, environment: Environment): string[] {
   const problems = [...fillProblems(settings), ...volumeProblems(settings), ...memberProblems(settings)];
-  problems.push(...writeProblems(settings));
+  problems.push(...writeProblems(settings), ...valueProblems(settings));
   return [...problems, ...tlsProblems(settings), ...originProblems(settings, environment)];
 }
 
@@ -18,6 +18,18 @@ function writeProblems({ writes, identitiesFile }: Settings): string[] {
     return ["--writes on requires --identities-file, which says who may write; use --writes anonymous if every client may"];
   }
   return [];
+}
+
+/** The buckets of the interfaces of other systems. */
+export const ELCACHE_BUCKET = "elcache";
+export const FILESTORE_BUCKET = "filestore";
+
+function valueProblems({ cacheBucket, elcacheListen, filestoreListen }: Settings): string[] {
+  const needed = [
+    { flag: "--elcache-listen", at: elcacheListen, bucket: ELCACHE_BUCKET },
+    { flag: "--filestore-listen", at: filestoreListen, bucket: FILESTORE_BUCKET },
+  ].filter(({ at, bucket }) => at !== undefined && cacheBucket.every(({ name }) => name !== bucket));
+  return needed.map(({ flag, bucket }) => `${flag} requires --cache-bucket ${bucket}, at all members`);
 }
 
 function tlsProblems({ tlsCert, tlsKey, tlsCa, tlsServerName, membersName }: Settings): string[] {

@@ -61,7 +61,7 @@ export const declarations = {
     "socket-mode",
     fileMode,
     "660",
-    "permissions of the Unix sockets of --listen, --http-listen and --s3-listen; who may write to a socket may connect to it",
+    "permissions of all Unix sockets; who may write to a socket may connect to it",
   ),
   s3Domain: {
     ...setting(
@@ -314,6 +314,18 @@ export const declarations = {
     ),
     repeatable: true as const,
   },
+  elcacheListen: optional(
+    "elcache-listen",
+    listenAddress,
+    "no such listener",
+    "address of a listener with ElCache's REST interface, a Unix socket, or both; it serves the values of the bucket elcache",
+  ),
+  filestoreListen: optional(
+    "filestore-listen",
+    listenAddress,
+    "no such listener",
+    "address of a listener with memcache-filestore's REST interface, a Unix socket, or both; it serves the values of the bucket filestore",
+  ),
   replicas: setting("replicas", whole(1, 8), "2", "members that keep each value"),
   originRequests: optional("origin-requests", whole(1, 1_000_000), "unlimited", "maximum requests per second to each origin"),
   originBytes: optional("origin-bytes", size(1), "unlimited", "maximum bytes per second from each origin"),

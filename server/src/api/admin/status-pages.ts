@@ -9,7 +9,7 @@ import type { BlockStore } from "../../storage/block-store.js";
 import type { Reply, Request } from "../http/http-context.js";
 import { type Page, type Pages, textPage } from "../http/pages.js";
 import { ClusterReporter } from "./cluster-reporter.js";
-import type { MemberReport } from "./member-report.js";
+import type { ClusterReport, MemberReport } from "./member-report.js";
 import { getFromMember } from "./member-request.js";
 import { StatusEvents } from "./status-events.js";
 import { statusPage } from "./status-page.js";
@@ -47,6 +47,7 @@ export class StatusPages {
   readonly #options: StatusPagesOptions;
   readonly #events: StatusEvents;
   readonly #version = packageVersion();
+  readonly #reporter: ClusterReporter;
   #sources: StatusSources | undefined;
 
   constructor(options: StatusPagesOptions) {
@@ -55,6 +56,7 @@ export class StatusPages {
     const own = (): MemberReport => this.#own();
     const ask = (member: MemberInfo): Promise<MemberReport> => requestReport(member, security, timeoutMs);
     const reporter = new ClusterReporter({ list: () => this.#sources?.view.current, own, ask, clock });
+    this.#reporter = reporter;
     const report = async (): Promise<string> => JSON.stringify(await reporter.report());
     this.#events = new StatusEvents({ report, clock });
     this.pages = new Map<string, Page>([
@@ -68,6 +70,11 @@ export class StatusPages {
   /** Starts reporting the state of these parts. Before that, the member is starting and reports no list and no volumes. */
   watch(sources: StatusSources): void {
     this.#sources = sources;
+  }
+
+  /** Returns the status of the cluster. */
+  cluster(): Promise<ClusterReport> {
+    return this.#reporter.report();
   }
 
   /** Ends the event streams, so that the listener can close. */

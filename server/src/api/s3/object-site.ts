@@ -23,22 +23,17 @@ export interface ValuesBeside {
   readonly site: Site<Values>;
   /** Undefined while the member starts. */
   readonly served: () => Values | undefined;
-  /** Whether the objects of stores may be changed, too. */
-  readonly changesObjects: boolean;
 }
 
 /** The same, with values at their own paths. */
-export function withValues(objects: Site, { site, served, changesObjects }: ValuesBeside): Site {
+export function besideValues(objects: Site, { site, served }: ValuesBeside): Site {
   return {
     maxHeadBytes: Math.max(objects.maxHeadBytes, site.maxHeadBytes),
     parsePlain: (bytes) => objects.parsePlain(bytes) ?? site.parsePlain(bytes),
     answer(context, serving) {
-      if (context.request.url?.startsWith(VALUES_PATH) === true) {
-        site.answer(context, () => ({ ...serving(), served: served() }));
-        return;
-      }
-      const isRefused = !changesObjects && context.upload !== undefined;
-      objects.answer(isRefused ? { ...context, upload: undefined } : context, serving);
+      const isValue = context.request.url?.startsWith(VALUES_PATH) === true;
+      if (isValue) site.answer(context, () => ({ ...serving(), served: served() }));
+      else objects.answer(context, serving);
     },
   };
 }
