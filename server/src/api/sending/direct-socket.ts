@@ -35,6 +35,9 @@ const ENOTCONN = 107;
 const ETIMEDOUT = 110;
 const CLOSED_ERRORS: ReadonlySet<number> = new Set([EPIPE, ECONNRESET, ENOTCONN, ETIMEDOUT]);
 
+/** Parts of at least this size that do not fit into the kernel's send buffer enlarge it. Smaller responses gain nothing by that. */
+const LARGE_BYTES = 512 << 10;
+
 /** A socket's timeout restarts after so many bytes, which pass the stream that otherwise restarts it. */
 const TIMEOUT_BYTES = 16 << 20;
 
@@ -89,7 +92,8 @@ export class DirectSocket {
     if (sent < 0) return this.#failed();
     if (sent === 0) throw new CacheError("INTERNAL", `a block file ended at ${position} while its bytes were sent`);
     // The call has advanced the offset.
-    if (sent < count && this.#calls.sendBuffers?.enlarge(this.#socket, descriptor) === true)
+    const isLarge = sent < count && count >= LARGE_BYTES;
+    if (isLarge && this.#calls.sendBuffers?.enlarge(this.#socket, descriptor) === true)
       sent += Math.max(0, Number(this.#calls.sendfile(descriptor, file, offset, count - sent)));
     this.#progressed(sent);
     return sent;
