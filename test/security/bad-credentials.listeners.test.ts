@@ -151,6 +151,16 @@ describe("a request with credentials", () => {
       "400 InvalidArgument",
       () => ["/bucket/a%20b", [...signedLines(), `x-amz-content-sha256: ${EMPTY}`]],
     ],
+    [
+      "signed by version 2, which is not enabled",
+      "400 InvalidRequest",
+      () => ["/bucket/a%20b", ["Authorization: AWS AKIAADA:c2ln"]],
+    ],
+    [
+      "presigned by version 2, which is not enabled",
+      "400 InvalidRequest",
+      () => ["/bucket/a%20b?AWSAccessKeyId=AKIAADA&Signature=c2ln&Expires=99999999999", []],
+    ],
     ["with both kinds of signature", "400 InvalidArgument", () => [presigned(), signedLines()]],
     [
       "with a header that is not signed",

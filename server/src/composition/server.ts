@@ -12,9 +12,10 @@ import { textPage } from "../api/http/pages.js";
 import type { Site } from "../api/http/site.js";
 import { Clients } from "../api/limits/clients.js";
 import { measured } from "../api/measured-cache.js";
+import { accessLogged } from "../api/s3/access-log.js";
 import { Cors, type CorsOrigins } from "../api/s3/cors.js";
 import { besideValues, objectSite } from "../api/s3/object-site.js";
-import type { StoreOfBucket } from "../api/s3/request-target.js";
+import type { Addressing, StoreOfBucket } from "../api/s3/request-target.js";
 import { KernelSendBuffers } from "../api/sending/kernel-send-buffers.js";
 import { valueApi } from "../api/values/value-api.js";
 import { withValues } from "../api/values/values-cache.js";
@@ -30,6 +31,7 @@ import { valueMembers } from "../routing/member-values.js";
 import { systemClock } from "../runtime/clock.js";
 import type { Log } from "../runtime/log.js";
 import { Opened } from "../runtime/opened.js";
+import { LineFile } from "../security/audit/line-file.js";
 import { MemberSecurity } from "../security/member-security.js";
 import { loadLibc } from "../storage/mapping/libc.js";
 import type { Values } from "../values/values.js";
@@ -103,6 +105,8 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
   const grpcListener = await GrpcListener.open({ listen, socketMode, drainMs: DRAIN_MS, security, clients, clock, log });
   opened.addListener(() => grpcListener.close());
   const cors = new Cors(corsOriginsOf(settings));
+  const accessLog = openAccessLog(settings, log);
+  opened.add(async () => accessLog?.close());
   const libc = settings.sendfile ? await loadLibc() : undefined;
   const socketCalls = libc && { ...libc, sendBuffers: await KernelSendBuffers.open(libc) };
   const isWritable = settings.writes !== "off";
@@ -119,7 +123,7 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
     log,
   };
   let clientValues: Values | undefined;
-  const site = objectSite({ form: "prefixed", storeOf: valueBucketsOf(settings) }, cors);
+  const site = siteOf({ form: "prefixed", storeOf: valueBucketsOf(settings) }, cors, accessLog);
   const httpListener = await HttpListener.open({
     ...listening,
     listen: settings.httpListen,
@@ -128,7 +132,7 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
     pages: new Map([...status.pages, ["/metrics", textPage(PROMETHEUS_TEXT, () => metrics.text())]]),
   });
   opened.addListener(() => httpListener.close());
-  const s3Listener = await openS3Listener(settings, cors, listening);
+  const s3Listener = await openS3Listener(settings, cors, accessLog, listening);
   if (s3Listener !== undefined) opened.addListener(() => s3Listener.close());
   const valueListeners = await openValueListeners(settings, listening, opened, status);
   const grpcAddress = addressToReach(settings, listen, grpcListener);
@@ -322,11 +326,12 @@ function storesAtS3Endpoint(settings: Settings): StoreOfBucket | undefined {
 async function openS3Listener(
   settings: Settings,
   cors: Cors,
+  accessLog: LineFile | undefined,
   options: Omit<HttpListenerOptions, "listen" | "name" | "site" | "pages">,
 ): Promise<HttpListener | undefined> {
   const { s3Listen, s3Domain } = settings;
   if (s3Listen === "none") return undefined;
-  const site = objectSite({ form: "root", domains: s3Domain, storeOf: storesAtS3Endpoint(settings) }, cors);
+  const site = siteOf({ form: "root", domains: s3Domain, storeOf: storesAtS3Endpoint(settings) }, cors, accessLog);
   try {
     return await HttpListener.open({ ...options, listen: s3AddressOf(settings), name: "s3", site, pages: new Map() });
   } catch (error) {
@@ -366,6 +371,19 @@ async function openValueListeners(
     listeners.filestore = await open("filestore", filestoreListen, site);
   }
   return listeners;
+}
+
+/** The objects at one listener, whose requests are logged if that is configured. */
+function siteOf(addressing: Addressing, cors: Cors, accessLog: LineFile | undefined): Site {
+  const site = objectSite(addressing, cors);
+  return accessLog === undefined ? site : accessLogged(site, addressing, accessLog.writeText);
+}
+
+function openAccessLog({ accessLog: path }: Settings, log: Log): LineFile | undefined {
+  if (path === undefined) return undefined;
+  return new LineFile(path, ({ message }, lines) =>
+    log.error({ event: "access-log-failed", path, lines }, `cannot write lines of the access log: ${message}`),
+  );
 }
 
 /** Where the S3 endpoint listens; nowhere if there is none. */

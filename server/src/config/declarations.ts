@@ -235,6 +235,12 @@ export const declarations = {
     "log",
     "with --identities-file: where denied requests, evictions and changes of grants are recorded, one JSON line each: a file, the log, or nowhere",
   ),
+  accessLog: optional(
+    "access-log",
+    line("path"),
+    "none",
+    "file with a line for each request about buckets or objects, in the format of S3's server access logs",
+  ),
   writes: setting(
     "writes",
     choice("off", "on", "anonymous"),

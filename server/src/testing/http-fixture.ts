@@ -2,6 +2,7 @@ import assert from "node:assert";
 import { eventually, ManualClock } from "@frontcache/proto/testing";
 import { HttpListener } from "../api/http/http-listener.js";
 import type { Page } from "../api/http/pages.js";
+import type { Site } from "../api/http/site.js";
 import { Clients, noLimits } from "../api/limits/clients.js";
 import { Cors, type CorsOrigins } from "../api/s3/cors.js";
 import { objectSite } from "../api/s3/object-site.js";
@@ -30,9 +31,15 @@ export class HttpFixture implements AsyncDisposable {
 
   /** Opens the fixture; it serves immediately unless `starting`. The default addressing is that of the HTTP listener. */
   static async open(
-    options: { starting?: boolean; addressing?: Addressing; corsOrigins?: CorsOrigins; socketCalls?: SocketCalls } = {},
+    options: {
+      starting?: boolean;
+      addressing?: Addressing;
+      corsOrigins?: CorsOrigins;
+      socketCalls?: SocketCalls;
+      wrap?: (site: Site) => Site;
+    } = {},
   ): Promise<HttpFixture> {
-    const { addressing = PREFIXED, corsOrigins = () => [] } = options;
+    const { addressing = PREFIXED, corsOrigins = () => [], wrap = (site) => site } = options;
     const fixture = new HttpFixture();
     fixture.cache.describesReads = true;
     // Headers have no milliseconds.
@@ -47,7 +54,7 @@ export class HttpFixture implements AsyncDisposable {
     fixture.#listener = await HttpListener.open({
       listen: { tcp: { host: "127.0.0.1", port: 0 } },
       name: addressing.form === "root" ? "s3" : "http",
-      site: objectSite(addressing, new Cors(corsOrigins)),
+      site: wrap(objectSite(addressing, new Cors(corsOrigins))),
       drainMs: 10_000,
       notReadyReasons: () => fixture.notReadyReasons,
       pages: fixture.pages,

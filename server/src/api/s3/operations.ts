@@ -136,6 +136,12 @@ export type Recognized =
   /** The sub-resource, or the scope, does not have the method. */
   | { readonly kind: "method"; readonly allowed: readonly string[] };
 
+/** The first sub-resource in a query that a scope has. Undefined: none. */
+export function subresourceOf(scope: Scope, query: Query): string | undefined {
+  for (const name of query.names()) if (name !== "" && Object.hasOwn(operations[scope], name)) return name;
+  return undefined;
+}
+
 /** Recognizes the operation of a request. Parameters that are not sub-resources are ignored. */
 export function recognize(method: string, scope: Scope, query: Query): Recognized {
   const known: Readonly<Record<string, Partial<Record<string, Operation>>>> = operations[scope];

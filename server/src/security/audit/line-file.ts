@@ -1,9 +1,9 @@
 import { appendFile } from "node:fs/promises";
 
-/** Bytes that wait for a slow disk. Further lines are dropped, because requests do not wait for the audit log. */
+/** Bytes that wait for a slow disk. Further lines are dropped, because requests do not wait for them. */
 const MAX_WAITING_BYTES = 4 << 20;
 
-/** A file of lines of JSON. It is opened for each piece, so it may be renamed or removed at any time. */
+/** A file of lines. It is opened for each piece, so it may be renamed or removed at any time. */
 export class LineFile {
   readonly #path: string;
   readonly #onFailed: (error: Error, droppedLines: number) => void;
@@ -18,12 +18,19 @@ export class LineFile {
     this.#onFailed = onFailed;
   }
 
+  /** Writes a line of JSON. */
   readonly write = (fields: Readonly<Record<string, unknown>>): void => {
+    if (this.#bytes > MAX_WAITING_BYTES) this.#dropped++;
+    else this.writeText(JSON.stringify(fields));
+  };
+
+  /** Writes a line of text, which has no line breaks. */
+  readonly writeText = (text: string): void => {
     if (this.#bytes > MAX_WAITING_BYTES) {
       this.#dropped++;
       return;
     }
-    const line = `${JSON.stringify(fields)}\n`;
+    const line = `${text}\n`;
     this.#lines.push(line);
     this.#bytes += line.length;
     this.#writing ??= this.#writeAll().finally(() => {
