@@ -17,8 +17,8 @@ const INTERVAL_MS = 500;
 const declared = Object.values(metricList as Record<string, MetricDeclaration>);
 
 /**
- * Metrics that may be 0 when they are exported: momentary states, TLS and origin credentials of principals (not used by this cluster),
- * failures, and leases (a record is never fresh with --revalidate-after 0).
+ * Metrics that may be 0 when they are exported: momentary states, TLS, values and origin credentials of principals (not used by this
+ * cluster), failures, and leases (a record is never fresh with --revalidate-after 0).
  */
 const momentary = new Set<string>(
   [
@@ -42,6 +42,13 @@ const momentary = new Set<string>(
     metricList.tlsHandshakeFailures,
     metricList.tlsCertificateExpiry,
     metricList.membershipFailures,
+    metricList.values,
+    metricList.valueSize,
+    metricList.valueReads,
+    metricList.valueWrites,
+    metricList.valuesGone,
+    metricList.valuesUnderReplicated,
+    metricList.valuesCopied,
   ].map(({ name }) => name),
 );
 
