@@ -1,7 +1,7 @@
 import { ManualClock } from "@frontcache/proto/testing";
 import { expect, it } from "vitest";
 import { silentLog } from "../runtime/log.js";
-import { FailureCount } from "./failure-count.js";
+import { FailureCount, LISTENERS } from "./failure-count.js";
 
 it("counts every failure, and logs one line in ten seconds with the number of those that it stands for", () => {
   const clock = new ManualClock();
@@ -13,7 +13,7 @@ it("counts every failure, and logs one line in ten seconds with the number of th
   clock.advance(10_000);
   fail();
   const fields = { event: "authentication-failed", listener: "http", client: "10.0.0.7" };
-  expect(failures.counts).toEqual({ grpc: 0, http: 1_001, s3: 0 });
+  expect(failures.counts).toEqual({ ...Object.fromEntries(LISTENERS.map((name) => [name, 0])), http: 1_001 });
   expect(lines).toEqual([
     [{ ...fields, unlogged: 0 }, "authentication failed: wrong token"],
     [{ ...fields, unlogged: 999 }, "authentication failed: wrong token"],

@@ -56,6 +56,7 @@ describe("the methods", () => {
       headers: [],
       lacks: "",
       cachedBytes: 100_000,
+      leaseMs: 0,
     });
     const missing = answerOf((done) =>
       member.client.stat({ key: `${URL}2`, version: "", forwarded: false, checksums: false }, done),
