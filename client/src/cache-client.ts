@@ -247,7 +247,7 @@ export class CacheClient implements AsyncDisposable {
     return await this.#write(to, options, (using, call, deadlineMs) => copyObject(source, to, using, call, deadlineMs));
   }
 
-  /** Deletes an object from its store and from the cache. That there is none is no error. */
+  /** Deletes an object from its store and from the cache. It is no error if there is no such object. */
   async delete(url: string, options: CallOptions = {}): Promise<void> {
     checkOptions(options, CALL_OPTIONS);
     parseObjectUrl(url);

@@ -302,7 +302,7 @@ export class ValueObjects {
     return await writer.finish();
   }
 
-  /** Opens a value, complete or still being written; undefined: there is none. */
+  /** Opens a value, complete or still being written; undefined: no such value. */
   async lookup(key: string, options: CallOptions = {}): Promise<FoundValue | undefined> {
     return await this.#orUndefined(this.readStream(key, { ...options, follow: true }));
   }

@@ -22,7 +22,7 @@ export interface DeleteFailure {
 /** Of one request, in S3. */
 const MAX_KEYS = 1_000;
 
-/** Deletes one object. That there is none is no error. */
+/** Deletes one object. It is no error if there is no such object. */
 export async function deleteObject(url: string, using: SendWith, call: RunningCall): Promise<void> {
   parseObjectUrl(url);
   await send({ method: "DELETE", subject: url, path: pathOf(url), headers: {}, isRepeatable: true }, using, call);

@@ -386,7 +386,7 @@ function openAccessLog({ accessLog: path }: Settings, log: Log): LineFile | unde
   );
 }
 
-/** Where the S3 endpoint listens; nowhere if there is none. */
+/** Where the S3 endpoint listens; absent: nowhere. */
 function s3AddressOf({ s3Listen = { tcp: DEFAULT_S3_LISTEN } }: Settings): ListenAddress {
   return s3Listen === "none" ? {} : s3Listen;
 }

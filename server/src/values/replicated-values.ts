@@ -109,8 +109,11 @@ export class ReplicatedValues implements Values {
   static async open(options: ReplicatedValuesOptions): Promise<ReplicatedValues> {
     const { store, geometry, clock, log, disk, directory, members } = options;
     const versions = new HybridClock(clock, members.self);
-    const own: OwnParts = { versions, holder: undefined as unknown as ValueHolder, onGone: () => {} };
-    own.holder = new ValueHolder({ store, geometry, clock, versions, onGone: (held, why) => own.onGone(held, why) });
+    const own: OwnParts = {
+      versions,
+      holder: new ValueHolder({ store, geometry, clock, versions, onGone: (held, why) => own.onGone(held, why) }),
+      onGone: () => {},
+    };
     const { entries, blocks } = own.holder;
     const current = () => entries.values();
     const { journal, content } = await Journal.open({ disk, directory, clock, log, current });
@@ -635,7 +638,7 @@ interface Answers {
 
 interface OwnParts {
   readonly versions: HybridClock;
-  holder: ValueHolder;
+  readonly holder: ValueHolder;
   onGone(held: HeldEntry, why: "expired" | "lost"): void;
 }
 

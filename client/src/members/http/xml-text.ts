@@ -1,6 +1,6 @@
 const MAX_TEXT_LENGTH = 2_000;
 
-/** Returns the text of the document's first element with this name, on one line of bounded length; undefined if there is none. */
+/** Returns the text of the document's first element with this name, on one line of bounded length; undefined: no such element. */
 export function textOf(document: string, name: string): string | undefined {
   const content = contentOf(document, name, 0)?.content;
   return content === undefined ? undefined : unescaped(content.slice(0, MAX_TEXT_LENGTH)).replace(/\p{Cc}+/gu, " ");

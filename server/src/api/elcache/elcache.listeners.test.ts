@@ -128,8 +128,8 @@ describe("ElCache's API reference, line by line", () => {
         { status: 416, headers: { "content-range": "bytes */11" } },
       ],
       ["a query behind the end", "GET", "/cache/mykey?range=11-1", {}, { status: 416 }],
-      ["a query that is none", "GET", "/cache/mykey?range=x", {}, { status: 400 }],
-      ["a header that is none is ignored", "GET", "/cache/mykey", get("lines=1-2"), { status: 200 }],
+      ["a malformed query", "GET", "/cache/mykey?range=x", {}, { status: 400 }],
+      ["a malformed header is ignored", "GET", "/cache/mykey", get("lines=1-2"), { status: 200 }],
       ["no value", "GET", "/cache/none", {}, { status: 404, body: "none" }],
       ["no value for a suffix", "GET", "/cache/none", get("bytes=-1"), { status: 404 }],
     ]);

@@ -77,7 +77,7 @@ describe("the signature of a form's policy", () => {
       "AuthorizationQueryParametersError",
     ],
     ["an unknown key", { "x-amz-credential": FIELDS["x-amz-credential"].replace(ID, "AKIAUNKNOWN") }, "none"],
-    ["a date that is none", { "x-amz-date": "20151229" }, "InvalidArgument"],
+    ["a malformed date", { "x-amz-date": "20151229" }, "InvalidArgument"],
     ["a session token that the key does not have", { "x-amz-security-token": "token" }, "InvalidToken"],
     ["a signature of version 2, too", { awsaccesskeyid: ID, signature: "s" }, "InvalidArgument"],
     ["none of its fields", Object.fromEntries(Object.keys(FIELDS).map((name) => [name, undefined])), "none"],
