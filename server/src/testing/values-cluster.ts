@@ -3,7 +3,8 @@ import { type MemberInfo, Membership, ValueAnswer, ValueCall, ValueEventMessage,
 import { ManualClock } from "@frontcache/proto/testing";
 import { silentLog } from "../runtime/log.js";
 import type { BlockStore } from "../storage/block-store.js";
-import { ReplicatedValues, type ValueBucket } from "../values/replicated-values.js";
+import { ReplicatedValues } from "../values/replicated-values.js";
+import type { ValueBucket } from "../values/value-buckets.js";
 import { sendEvents } from "../values/value-events.js";
 import type { ValueMembers } from "../values/value-members.js";
 import { openTestStore } from "./member-fixture.js";

@@ -7,11 +7,18 @@ const MOST_LOCKS = 10_000;
 /** Holders of one key. */
 const MOST_HOLDERS = 64;
 
+interface Locked {
+  /** When each holder's lock ends. */
+  readonly holders: Map<string, number>;
+  /** Called when the last lock has ended. */
+  readonly onEnd: () => void;
+}
+
 /** Locks that clients hold on values of this member. They expire unless they are renewed. */
 export class Locks {
   readonly #clock: Pick<Clock, "nowMs">;
-  /** By URL, then by holder: when the lock ends. */
-  readonly #locks = new Map<string, Map<string, number>>();
+  /** By URL. */
+  readonly #locks = new Map<string, Locked>();
 
   constructor(clock: Pick<Clock, "nowMs">) {
     this.#clock = clock;
@@ -21,29 +28,32 @@ export class Locks {
     return this.#locks.size;
   }
 
-  /** Locks a value, or renews the holder's lock. Returns when it ends, milliseconds since 1970. */
-  lock(url: string, holder: string, seconds: number): number {
+  /**
+   * Locks a value, or renews the holder's lock. Returns when it ends, milliseconds since 1970. `onBegin` is called if nobody holds a
+   * lock on the value, and returns what is called when the last one has ended.
+   */
+  lock(url: string, holder: string, seconds: number, onBegin: () => () => void = () => () => {}): number {
     if (!(seconds >= 1 && seconds <= MOST_SECONDS) || holder === "" || holder.length > 256) {
       throw new CacheError("INVALID_ARGUMENT", `${url}: a lock has a holder and lasts 1 to ${MOST_SECONDS} seconds`);
     }
-    const holders = this.#holdersOf(url) ?? new Map<string, number>();
-    if (!holders.has(holder) && (holders.size >= MOST_HOLDERS || (holders.size === 0 && this.#isFull()))) {
-      throw new CacheError("RESOURCE_EXHAUSTED", `${url}: too many locks: wait until some have ended`);
-    }
+    const current = this.#current(url);
+    const isFull = current === undefined ? this.#isFull() : !current.holders.has(holder) && current.holders.size >= MOST_HOLDERS;
+    if (isFull) throw new CacheError("RESOURCE_EXHAUSTED", `${url}: too many locks: wait until some have ended`);
+    const locked = current ?? { holders: new Map<string, number>(), onEnd: onBegin() };
     const endMs = this.#clock.nowMs() + seconds * 1_000;
-    holders.set(holder, endMs);
-    this.#locks.set(url, holders);
+    locked.holders.set(holder, endMs);
+    this.#locks.set(url, locked);
     return endMs;
   }
 
   unlock(url: string, holder: string): void {
-    const holders = this.#locks.get(url);
-    holders?.delete(holder);
-    if (holders?.size === 0) this.#locks.delete(url);
+    const locked = this.#locks.get(url);
+    locked?.holders.delete(holder);
+    if (locked?.holders.size === 0) this.#end(url, locked);
   }
 
   isLocked(url: string): boolean {
-    return this.#holdersOf(url) !== undefined;
+    return this.#current(url) !== undefined;
   }
 
   /** Throws ValueConflict `locked`. */
@@ -51,9 +61,14 @@ export class Locks {
     if (this.isLocked(url)) throw new ValueConflict("locked", `${url} is locked by a client: wait until the lock has ended`);
   }
 
-  /** The URLs of values whose locks have ended since. */
-  expire(): string[] {
-    return [...this.#locks.keys()].filter((url) => this.#holdersOf(url) === undefined);
+  /** Removes locks that have ended. */
+  expire(): void {
+    for (const url of this.#locks.keys()) this.#current(url);
+  }
+
+  /** Ends all locks. */
+  close(): void {
+    for (const [url, locked] of this.#locks) this.#end(url, locked);
   }
 
   #isFull(): boolean {
@@ -61,13 +76,18 @@ export class Locks {
     return this.#locks.size >= MOST_LOCKS;
   }
 
-  /** The current holders; undefined: nobody. */
-  #holdersOf(url: string): Map<string, number> | undefined {
-    const holders = this.#locks.get(url);
-    if (holders === undefined) return undefined;
-    for (const [holder, endMs] of holders) if (endMs <= this.#clock.nowMs()) holders.delete(holder);
-    if (holders.size > 0) return holders;
-    this.#locks.delete(url);
+  /** Undefined: nobody holds a lock. */
+  #current(url: string): Locked | undefined {
+    const locked = this.#locks.get(url);
+    if (locked === undefined) return undefined;
+    for (const [holder, endMs] of locked.holders) if (endMs <= this.#clock.nowMs()) locked.holders.delete(holder);
+    if (locked.holders.size > 0) return locked;
+    this.#end(url, locked);
     return undefined;
+  }
+
+  #end(url: string, { onEnd }: Locked): void {
+    this.#locks.delete(url);
+    onEnd();
   }
 }

@@ -30,6 +30,18 @@ export class ValueBlocks {
     return this.#store.pin(blockOf(url, stored, index));
   }
 
+  /** Keeps all blocks of a value from being evicted until the returned function is called. */
+  pinAll({ url, size }: ValueEntry, stored: string): () => void {
+    const pins: BlockPin[] = [];
+    for (let index = 0; index < this.blocksOf(size); index++) {
+      const pin = this.pin(url, stored, index);
+      if (pin !== undefined) pins.push(pin);
+    }
+    return () => {
+      for (const pin of pins.splice(0)) pin.release();
+    };
+  }
+
   /** Writes a segment of a block of `blockLength` bytes. Rejects with RESOURCE_EXHAUSTED if there is no space. */
   async write(url: string, stored: string, index: number, blockLength: number, segment: number, bytes: Buffer): Promise<void> {
     const id = blockOf(url, stored, index);

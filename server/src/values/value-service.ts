@@ -1,11 +1,11 @@
 import { CacheError, type MemberInfo, type ValueAnswer, type ValueCall, type ValueEntry } from "@frontcache/proto";
-import { SingleFlight } from "@frontcache/proto/runtime";
 import type { Draft } from "./draft.js";
 import type { HybridClock } from "./hybrid-clock.js";
 import { Monitors } from "./monitors.js";
-import type { HeldEntry } from "./value-entries.js";
+import { type Freshness, ValueCopies } from "./value-copies.js";
 import type { Refusal, ValueHolder } from "./value-holder.js";
 import { answerOf, type Placement, type ValueMembers } from "./value-members.js";
+import { readPiece } from "./value-pieces.js";
 import { READ_PIECE_BYTES } from "./value-reads.js";
 import { parseValueUrl, type ValueEvent } from "./values.js";
 
@@ -16,12 +16,6 @@ const MOST_ENTRIES = 200;
 /** URLs of one look-up: its request must be smaller than 256 KiB. */
 export const MOST_URLS = 20;
 
-/** A member's knowledge of another one's changes. */
-export interface Freshness {
-  /** Whether this member knows all changes of all others that concern a value. At once, without asking. */
-  isSettled(url: string): boolean;
-}
-
 export interface ValueServiceOptions {
   readonly holder: ValueHolder;
   readonly members: ValueMembers;
@@ -30,18 +24,19 @@ export interface ValueServiceOptions {
   readonly freshness: Freshness;
   /** Identifies this process. */
   readonly epoch: string;
+  /** Aborted when the member closes. */
+  readonly closing: AbortSignal;
 }
 
 /** Answers the steps that members ask of each other, and asks them: of this member without a call. */
 export class ValueService {
   readonly monitors = new Monitors();
-  repaired = 0;
+  readonly copies: ValueCopies;
   readonly #options: ValueServiceOptions;
-  readonly #catching = new SingleFlight<string, void>();
-  readonly #closing = new AbortController();
 
   constructor(options: ValueServiceOptions) {
     this.#options = options;
+    this.copies = new ValueCopies({ ...options, service: this });
   }
 
   /** One step at a member. */
@@ -59,14 +54,14 @@ export class ValueService {
     if (call.write !== undefined) {
       const { url, version, offset, data } = call.write;
       const draft = this.#draft(url, version);
-      await holder.write(draft, offset, data);
+      await draft.write(offset, data);
       return answerOf({ present: version === "" ? draft.spans.present() : [], upload: version === "" ? draft.entry : undefined });
     }
     if (call.commit !== undefined) return this.#commit(call.commit);
     if (call.abandon !== undefined) {
       const { url, version } = call.abandon;
-      const draft = holder.draft(url, version);
-      if (draft !== undefined) await holder.abandon(draft, new CacheError("CANCELLED", `${url}: the write was aborted`));
+      const draft = holder.drafts.get(url, version);
+      if (draft !== undefined) await holder.drafts.abandon(draft, new CacheError("CANCELLED", `${url}: the write was aborted`));
       return answerOf({});
     }
     if (call.read !== undefined) return this.#read(call.read, signal);
@@ -75,108 +70,15 @@ export class ValueService {
     if (call.list !== undefined) return this.#list(call.list);
     if (call.lock !== undefined) {
       const { url, holder: client, seconds } = call.lock;
-      await this.ensure(url, signal);
+      await this.copies.ensure(url, signal);
       return answerOf({ endsMs: holder.lock(url, client, seconds) });
     }
     throw new CacheError("INVALID_ARGUMENT", "a call about values without a step: run the same version on all members");
   }
 
-  /** The value with its bytes at this member, as new as any member has it. Undefined: it is missing. Copies it from others if need be. */
-  ensure(url: string, signal: AbortSignal): HeldEntry | undefined | Promise<HeldEntry | undefined> {
-    const { holder, freshness } = this.#options;
-    if (freshness.isSettled(url)) {
-      const held = holder.readable(url);
-      if (held !== undefined || holder.entries.live(url, holder.nowMs) === undefined) return held;
-    }
-    return this.#catchUp(url, signal);
-  }
-
-  /** Copies a version from another member. Resolves with whether this member has it now. */
-  async copy(entry: ValueEntry, sources: readonly MemberInfo[], signal: AbortSignal): Promise<boolean> {
-    const { holder, versions } = this.#options;
-    const { url, version, size } = entry;
-    versions.observe(version);
-    for (const source of sources) {
-      const begun = await holder.begin(
-        { entry, isSized: true, isUpload: false, isCopy: true, isExclusive: false, whileWritten: "" },
-        signal,
-      );
-      if ("conflict" in begun) return holder.readable(url)?.entry.version === version;
-      try {
-        for (let offset = 0; offset < size; ) {
-          const read = { url, version, offset, length: READ_PIECE_BYTES, follow: false };
-          const { data } = await this.ask(source, { read }, signal);
-          if (data.length === 0) throw new CacheError("UNAVAILABLE", `${url}: member ${source.name} sent no bytes`);
-          await holder.write(begun, offset, data);
-          offset += data.length;
-        }
-        if ((await holder.commit(begun, { version, size })) === undefined) {
-          this.repaired++;
-          return true;
-        }
-      } catch (error) {
-        await holder.abandon(begun, CacheError.from(error));
-      }
-    }
-    return false;
-  }
-
   /** Reports an event of a request that this member took. */
   report(event: ValueEvent): void {
     this.monitors.report(event);
-  }
-
-  close(): void {
-    this.#closing.abort(new CacheError("UNAVAILABLE", "the member is closing"));
-  }
-
-  async #catchUp(url: string, signal: AbortSignal): Promise<HeldEntry | undefined> {
-    await this.#catching.run(url, () => this.#askOthers(url, this.#closing.signal));
-    signal.throwIfAborted();
-    return this.#options.holder.readable(url);
-  }
-
-  /** Asks all members that may know a newer version, and takes it over. */
-  async #askOthers(url: string, signal: AbortSignal): Promise<void> {
-    const { holder, placement, versions } = this.#options;
-    const others = placement.others(url);
-    let best: ValueEntry | undefined;
-    let isComplete = true;
-    const sources: { readonly member: MemberInfo; readonly entry: ValueEntry }[] = [];
-    await Promise.all(
-      others.map(async (member) => {
-        try {
-          const { entries } = await this.ask(member, { lookUp: { urls: [url] } }, signal, LOOK_UP_TIMEOUT_MS);
-          const entry = entries.find((each) => each.url === url);
-          if (entry === undefined) return;
-          versions.observe(entry.version);
-          sources.push({ member, entry });
-          if (best === undefined || best.version < entry.version) best = entry;
-        } catch {
-          isComplete = false;
-        }
-      }),
-    );
-    const held = holder.entries.get(url);
-    if (best !== undefined && best.version > (held?.entry.version ?? "")) {
-      if (best.deleted) await holder.offer(best);
-      else {
-        const having = sources.filter(({ entry }) => entry.version === best!.version && entry.present);
-        const members = having.map(({ member }) => member);
-        if (!(await this.copy(best, members, signal)) && held !== undefined) await holder.offer(best);
-      }
-      return;
-    }
-    if (held === undefined || held.entry.deleted || holder.readable(url) !== undefined) return;
-    // The bytes were evicted here.
-    const having = sources.filter(({ entry }) => entry.version === held.entry.version && entry.present);
-    if (having.length > 0)
-      await this.copy(
-        held.entry,
-        having.map(({ member }) => member),
-        signal,
-      );
-    else if (isComplete) await holder.miss(held);
   }
 
   #lookUp(urls: readonly string[]): ValueAnswer {
@@ -185,7 +87,7 @@ export class ValueService {
       const held = holder.entries.get(url);
       return held === undefined ? [] : [{ ...held.entry, present: holder.readable(url)?.sequence === held.sequence }];
     });
-    const upload = urls[0] === undefined ? undefined : holder.uploadOf(urls[0]);
+    const upload = urls[0] === undefined ? undefined : holder.drafts.uploadOf(urls[0]);
     return answerOf({ entries, upload: upload?.entry, present: upload?.spans.present() ?? [] });
   }
 
@@ -200,11 +102,11 @@ export class ValueService {
     if ("conflict" in begun) return this.#refused(entry.url, begun);
     if (!whole) return answerOf({});
     try {
-      if (data.length > 0) await holder.write(begun, 0, data);
+      if (data.length > 0) await begun.write(0, data);
       const refusal = await holder.commit(begun, { version: entry.version, size: data.length });
       return refusal === undefined ? answerOf({}) : this.#refused(entry.url, refusal);
     } catch (error) {
-      await holder.abandon(begun, CacheError.from(error));
+      await holder.drafts.abandon(begun, CacheError.from(error));
       throw error;
     }
   }
@@ -221,7 +123,7 @@ export class ValueService {
 
   #refused(url: string, { conflict, completion }: Refusal): ValueAnswer {
     const largest = this.#options.holder.entries.get(url)?.entry.version ?? "";
-    const upload = this.#options.holder.uploadOf(url)?.entry;
+    const upload = this.#options.holder.drafts.uploadOf(url)?.entry;
     return answerOf({ conflict, largest, present: [...(completion?.present ?? [])], upload });
   }
 
@@ -230,18 +132,19 @@ export class ValueService {
     signal: AbortSignal,
   ): Promise<ValueAnswer> {
     const { holder } = this.#options;
-    const isFollowing = follow && (version === "" ? holder.writerOf(url) : holder.draft(url, version)) !== undefined;
+    const isFollowing = follow && (version === "" ? holder.drafts.writerOf(url) : holder.drafts.get(url, version)) !== undefined;
     if (!isFollowing) {
       const held = holder.readable(url);
       // A read that has begun continues with its version, whatever the newest one is.
-      const found = version !== "" && (held?.entry.version === version || offset > 0) ? held : await this.ensure(url, signal);
+      const found =
+        version !== "" && (held?.entry.version === version || offset > 0) ? held : await this.copies.ensure(url, signal);
       if (length === 0) {
         if (found === undefined) throw new CacheError("NOT_FOUND", `${url}: no such value`);
         return answerOf({ entries: [found.entry], size: found.entry.size });
       }
     }
     const most = Math.min(length, READ_PIECE_BYTES);
-    const { entry, data, ended, size } = await holder.read({ url, version, offset, most, follow }, signal);
+    const { entry, data, ended, size } = await readPiece(holder, { url, version, offset, most, follow }, signal);
     return answerOf({ entries: [entry], data: Buffer.from(data.buffer, data.byteOffset, data.length), ended, size });
   }
 
@@ -288,7 +191,7 @@ export class ValueService {
   }
 
   #draft(url: string, version: string): Draft {
-    const draft = this.#options.holder.draft(url, version);
+    const draft = this.#options.holder.drafts.get(url, version);
     if (draft !== undefined) return draft;
     const what = version === "" ? "no upload is running" : "the write has ended";
     throw new CacheError("NOT_FOUND", `${url}: ${what}`);
@@ -297,5 +200,3 @@ export class ValueService {
 
 /** Entries that one answer about changes looks at. */
 const MOST_LOOKED = 20_000;
-/** A member that does not say in this time what it knows counts as unreachable. */
-const LOOK_UP_TIMEOUT_MS = 2_000;

@@ -2,11 +2,12 @@ import type { MemberInfo, ValueEntry } from "@frontcache/proto";
 import { forEachConcurrent } from "@frontcache/proto/runtime";
 import type { Clock } from "../runtime/clock.js";
 import type { HybridClock } from "./hybrid-clock.js";
+import type { Freshness } from "./value-copies.js";
 import type { HeldEntry } from "./value-entries.js";
 import { isLive, KEEP_DELETED_MS } from "./value-entry.js";
 import type { ValueHolder } from "./value-holder.js";
 import type { MemberState, Placement, ValueMembers } from "./value-members.js";
-import { type Freshness, MOST_URLS, type ValueService } from "./value-service.js";
+import { MOST_URLS, type ValueService } from "./value-service.js";
 
 /** How often a member asks the others for changes. */
 const INTERVAL_MS = 500;
@@ -166,9 +167,9 @@ export class ValueSync implements Freshness {
         this.#requested.delete(url);
         return;
       }
-      const isCopied = await this.#service!.copy(entry, [source], signal).catch(() => false);
+      const isCopied = await this.#service!.copies.copy(entry, [source], signal).catch(() => false);
       // Another member may have the bytes, or nobody any more.
-      if (!isCopied) await Promise.resolve(this.#service!.ensure(url, signal)).catch(() => undefined);
+      if (!isCopied) await Promise.resolve(this.#service!.copies.ensure(url, signal)).catch(() => undefined);
     });
   }
 

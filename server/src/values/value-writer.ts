@@ -97,7 +97,7 @@ export class ValueWriter {
   }
 
   /** Sends a body. Resolves with its size. */
-  async send(body: AsyncIterable<Uint8Array>): Promise<number> {
+  async send(body: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<number> {
     const { entry, isSized } = this.#options;
     let buffer = Buffer.allocUnsafe(WRITE_PIECE_BYTES);
     let [used, sent] = [0, 0];
@@ -217,7 +217,13 @@ export function conflictOf(url: string, reason: ConflictReason, completion?: Com
   return new ValueConflict(reason, messages[reason], completion);
 }
 
-function wrongSize({ url, size }: ValueEntry, sent: number): CacheError {
+/** The error of a body of another length than was announced. */
+export function wrongSize({ url, size }: Pick<ValueEntry, "url" | "size">, sent: number): CacheError {
   const message = `${url}: the body has ${sent > size ? "more" : "fewer"} than the ${size} bytes announced`;
   return new CacheError("INVALID_ARGUMENT", message, { s3Code: "IncompleteBody" });
+}
+
+/** Cuts bytes into pieces that one call carries. */
+export function* piecesOf(bytes: Uint8Array): Generator<Uint8Array> {
+  for (let at = 0; at < bytes.length; at += WRITE_PIECE_BYTES) yield bytes.subarray(at, at + WRITE_PIECE_BYTES);
 }

@@ -1,7 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { CacheError, entityTagOf, type ObjectRef, type S3Code } from "@frontcache/proto";
 import type { WriteAnswer } from "../../origin/origin.js";
-import { MULTIPART_BUCKET, type ReplicatedValues } from "../../values/replicated-values.js";
+import type { ReplicatedValues } from "../../values/replicated-values.js";
+import { MULTIPART_BUCKET } from "../../values/value-buckets.js";
 import { type PutRequest, ValueConflict, type ValueInfo, type ValueRequest } from "../../values/values.js";
 import type { WriteQuestion } from "../../writes/write-through.js";
 import { parseDeleteDocument } from "../s3/writes/delete-document.js";

@@ -2,7 +2,8 @@ import { type BucketRef, CacheError, collectHeaders, type ObjectInfo } from "@fr
 import type { ObjectRead } from "../../cache/object-read.js";
 import type { Listing, ListQuestion } from "../../origin/origin.js";
 import { type AnswerTo, answeredBy, type Cache, type Question, type ReadRequest } from "../../routing/cache.js";
-import { MULTIPART_BUCKET, type ReplicatedValues } from "../../values/replicated-values.js";
+import type { ReplicatedValues } from "../../values/replicated-values.js";
+import { MULTIPART_BUCKET } from "../../values/value-buckets.js";
 import type { ValueInfo, ValueRead } from "../../values/values.js";
 import { ValueWrites } from "./value-writes.js";
 

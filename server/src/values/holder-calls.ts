@@ -1,0 +1,98 @@
+import { CacheError, type MemberInfo, type ValueAnswer, type ValueCall, type ValueEntry } from "@frontcache/proto";
+import { infoOf } from "./value-entry.js";
+import type { Placement, ValueMembers } from "./value-members.js";
+import type { ValueService } from "./value-service.js";
+import type { ValueInfo } from "./values.js";
+
+/** Answers of members, in the same order as the members. */
+export interface Answers {
+  readonly answers: readonly ValueAnswer[];
+  readonly members: readonly MemberInfo[];
+  readonly failed: readonly MemberInfo[];
+}
+
+export interface HolderCallsOptions {
+  readonly members: ValueMembers;
+  readonly placement: Placement;
+  readonly service: ValueService;
+  /** Aborted when the member closes. */
+  readonly closing: AbortSignal;
+}
+
+/** Asks the holders of a value for a step, this member among them. */
+export class HolderCalls {
+  readonly #options: HolderCallsOptions;
+  /** Values written, and those of them that fewer members took than were to. */
+  readonly counts = { inserts: 0, underReplicated: 0 };
+
+  constructor(options: HolderCallsOptions) {
+    this.#options = options;
+  }
+
+  /** Resolves with the answer of the first holder that can be reached; undefined: it has no such value. */
+  async first(url: string, step: Partial<ValueCall>, signal: AbortSignal): Promise<ValueAnswer | undefined> {
+    const { placement, service } = this.#options;
+    let failure: CacheError | undefined;
+    for (const member of placement.holders(url)) {
+      try {
+        return await service.ask(member, step, signal);
+      } catch (error) {
+        failure = CacheError.from(error);
+        if (failure.code === "NOT_FOUND") return undefined;
+        if (failure.code !== "UNAVAILABLE" && failure.code !== "DEADLINE_EXCEEDED") throw failure;
+      }
+    }
+    signal.throwIfAborted();
+    throw failure ?? unreachable(url);
+  }
+
+  /**
+   * Resolves with the answers of all holders that can be reached, at least one. Rejects if none answers. `alsoEarlier`: asks those
+   * that were holders by an earlier member list, too.
+   */
+  async all(url: string, step: Partial<ValueCall>, signal: AbortSignal, alsoEarlier = false): Promise<Answers> {
+    const { placement, members: all, service } = this.#options;
+    const asked = new Map(placement.holders(url).map((member) => [member.name, member]));
+    if (alsoEarlier) for (const member of all.earlier(url)) asked.set(member.name, member);
+    const [answers, members, failed]: [ValueAnswer[], MemberInfo[], MemberInfo[]] = [[], [], []];
+    const failures: CacheError[] = [];
+    await Promise.all(
+      [...asked.values()].map(async (member) => {
+        try {
+          const answer = await service.ask(member, step, signal);
+          answers.push(answer);
+          members.push(member);
+        } catch (error) {
+          failures.push(CacheError.from(error));
+          failed.push(member);
+        }
+      }),
+    );
+    signal.throwIfAborted();
+    if (answers.length === 0) throw failures.find(({ code }) => code !== "UNAVAILABLE") ?? failures[0] ?? unreachable(url);
+    return { answers, members, failed };
+  }
+
+  /** Reports a value that was written. Members that could not take it are informed that theirs is older. */
+  async written(entry: ValueEntry, written: readonly MemberInfo[], failed: readonly MemberInfo[]): Promise<ValueInfo> {
+    const { members, placement, service, closing } = this.#options;
+    const { url } = entry;
+    this.counts.inserts++;
+    if (written.length < placement.copies) this.counts.underReplicated++;
+    const isWritten = ({ name }: MemberInfo): boolean => written.some((member) => member.name === name);
+    const outdated = [...failed, ...members.earlier(url).filter((member) => !isWritten(member))];
+    const offer = { entries: [{ ...entry, present: false }], client: false };
+    const informed = outdated.filter((member) => !placement.isSelf(member));
+    await Promise.all(informed.map((member) => service.ask(member, { offer }, closing, NOTICE_TIMEOUT_MS).catch(() => {})));
+    const info = infoOf(entry);
+    service.report({ event: "ready", url, info });
+    return info;
+  }
+}
+
+/** A member that failed is informed of the newer version in this time, or learns of it by itself. */
+const NOTICE_TIMEOUT_MS = 1_000;
+
+function unreachable(url: string): CacheError {
+  return new CacheError("UNAVAILABLE", `${url}: no member that keeps it can be reached`);
+}

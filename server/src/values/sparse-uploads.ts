@@ -1,0 +1,140 @@
+import { CacheError, type ValueAnswer } from "@frontcache/proto";
+import type { Clock } from "../runtime/clock.js";
+import type { HolderCalls } from "./holder-calls.js";
+import type { HybridClock } from "./hybrid-clock.js";
+import { SpanSet } from "./span-set.js";
+import type { ValueBuckets } from "./value-buckets.js";
+import { entryOf, expiryOf } from "./value-entry.js";
+import type { Placement } from "./value-members.js";
+import { MOST_ATTEMPTS } from "./value-puts.js";
+import type { ValueService } from "./value-service.js";
+import { conflictOf, OlderVersion, piecesOf, ValueWriter } from "./value-writer.js";
+import {
+  type BeginRequest,
+  type Completion,
+  type ConflictReason,
+  checkSize,
+  type ValueInfo,
+  type ValueRequest,
+} from "./values.js";
+
+export interface SparseUploadsOptions {
+  readonly buckets: ValueBuckets;
+  readonly calls: HolderCalls;
+  readonly service: ValueService;
+  readonly placement: Placement;
+  readonly versions: HybridClock;
+  readonly clock: Clock;
+}
+
+/** Uploads of values whose ranges any members take in any order. The holders have them; this member asks for the steps. */
+export class SparseUploads {
+  readonly counts = { bytesWritten: 0 };
+  readonly #options: SparseUploadsOptions;
+
+  constructor(options: SparseUploadsOptions) {
+    this.#options = options;
+  }
+
+  /** As `Values.begin`. */
+  async begin(request: BeginRequest): Promise<void> {
+    const { buckets, service, placement, versions, clock } = this.#options;
+    const { url, size, exclusive, signal } = request;
+    const bucket = buckets.forWrite(request);
+    checkSize(url, size, 1);
+    for (let attempt = 1; ; attempt++) {
+      const entry = entryOf({ url, version: versions.next(), size, nowMs: clock.nowMs() }, request, bucket.ttlSeconds);
+      const how = { isSized: true, isExclusive: exclusive, isUpload: true, whileWritten: undefined };
+      try {
+        await new ValueWriter({ service, clock, signal, entry, holders: placement.holders(url), ...how }).begin();
+        service.report({ event: "insert", url });
+        return;
+      } catch (error) {
+        if (!(error instanceof OlderVersion) || attempt === MOST_ATTEMPTS) throw error;
+        versions.observe(error.largest);
+      }
+    }
+  }
+
+  /** As `Values.writeRange`. */
+  async writeRange(
+    { url, signal }: ValueRequest,
+    offset: number,
+    bytes: Uint8Array | AsyncIterable<Uint8Array>,
+  ): Promise<Completion> {
+    const { buckets, calls } = this.#options;
+    buckets.of(url);
+    if (!Number.isSafeInteger(offset) || offset < 0) {
+      throw new CacheError("INVALID_ARGUMENT", `${url}: ${offset} is not an offset: use a whole number from 0 on`);
+    }
+    let at = offset;
+    let answers: readonly ValueAnswer[] = [];
+    const write = async (piece: Uint8Array): Promise<void> => {
+      const data = Buffer.from(piece);
+      answers = (await calls.all(url, { write: { url, version: "", offset: at, data } }, signal)).answers;
+      at += piece.length;
+      this.counts.bytesWritten += piece.length;
+    };
+    for await (const piece of bytes instanceof Uint8Array ? [bytes] : bytes) {
+      for (const part of piecesOf(piece)) await write(part);
+    }
+    if (at === offset) await write(new Uint8Array());
+    return completionOf(answers);
+  }
+
+  /** As `Values.completion`. */
+  async completion({ url, signal }: ValueRequest): Promise<Completion | undefined> {
+    const { buckets, calls } = this.#options;
+    buckets.of(url);
+    const { answers } = await calls.all(url, { lookUp: { urls: [url] } }, signal);
+    const running = answers.filter(({ upload }) => upload !== undefined);
+    return running.length === 0 ? undefined : completionOf(running);
+  }
+
+  /** As `Values.finalize`. */
+  async finalize(request: ValueRequest & { readonly ttlSeconds?: number | undefined }): Promise<ValueInfo> {
+    const { buckets, calls, service, versions, clock } = this.#options;
+    const { url, ttlSeconds, signal } = request;
+    buckets.forWrite(request);
+    const version = versions.next();
+    const expiresMs = ttlSeconds === undefined ? 0 : expiryOf(ttlSeconds, clock.nowMs());
+    const commit = { url, version, size: 0, expires: ttlSeconds !== undefined, expiresMs, upload: true };
+    const { answers, members, failed } = await calls.all(url, { commit }, signal);
+    const done = answers.find(({ conflict }) => conflict === "");
+    if (done?.upload === undefined) {
+      const { conflict } = answers[0]!;
+      throw conflictOf(url, conflict as ConflictReason, conflict === "incomplete" ? completionOf(answers) : undefined);
+    }
+    const written = members.filter((_, i) => answers[i]!.conflict === "");
+    // A member that lacks bytes copies the value.
+    const incomplete = members.filter((_, i) => answers[i]!.conflict !== "");
+    const abandon = { url, version: "" };
+    await Promise.all(incomplete.map((member) => service.ask(member, { abandon }, signal).catch(() => {})));
+    const entry = { ...done.upload, version, present: true };
+    const finalized = ttlSeconds === undefined ? entry : { ...entry, expiresMs };
+    return calls.written(finalized, written, [...failed, ...incomplete]);
+  }
+
+  /** As `Values.abort`. */
+  async abort({ url }: ValueRequest): Promise<void> {
+    const { buckets, calls } = this.#options;
+    buckets.of(url);
+    // The client's request may have been aborted, too.
+    const { signal } = new AbortController();
+    await calls.all(url, { abandon: { url, version: "" } }, signal);
+  }
+}
+
+/** What all members have of an upload. */
+function completionOf(answers: readonly ValueAnswer[]): Completion {
+  const size = Math.max(0, ...answers.map(({ upload }) => upload?.size ?? 0));
+  const missing = new SpanSet();
+  for (const { present } of answers) {
+    const spans = new SpanSet();
+    for (const { start, end } of present) spans.add(start, end);
+    for (const { start, end } of spans.missing(size)) missing.add(start, end);
+  }
+  const both = new SpanSet();
+  for (const { start, end } of missing.missing(size)) both.add(start, end);
+  return both.completion(size);
+}

@@ -1,0 +1,128 @@
+import { CacheError, type MemberInfo, type ValueEntry } from "@frontcache/proto";
+import { SingleFlight } from "@frontcache/proto/runtime";
+import type { HybridClock } from "./hybrid-clock.js";
+import type { HeldEntry } from "./value-entries.js";
+import type { ValueHolder } from "./value-holder.js";
+import type { Placement } from "./value-members.js";
+import { READ_PIECE_BYTES } from "./value-reads.js";
+import type { ValueService } from "./value-service.js";
+
+/** A member's knowledge of another one's changes. */
+export interface Freshness {
+  /** Whether this member knows all changes of all others that concern a value. At once, without asking. */
+  isSettled(url: string): boolean;
+}
+
+export interface ValueCopiesOptions {
+  readonly holder: ValueHolder;
+  readonly placement: Placement;
+  readonly versions: HybridClock;
+  readonly freshness: Freshness;
+  /** Asks other members. */
+  readonly service: Pick<ValueService, "ask">;
+  /** Aborted when the member closes. */
+  readonly closing: AbortSignal;
+}
+
+/** Brings values to this member: the newest version that any member has, with its bytes. */
+export class ValueCopies {
+  repaired = 0;
+  readonly #options: ValueCopiesOptions;
+  readonly #catching = new SingleFlight<string, void>();
+
+  constructor(options: ValueCopiesOptions) {
+    this.#options = options;
+  }
+
+  /** The value with its bytes at this member, as new as any member has it. Undefined: it is missing. Copies it from others if need be. */
+  ensure(url: string, signal: AbortSignal): HeldEntry | undefined | Promise<HeldEntry | undefined> {
+    const { holder, freshness } = this.#options;
+    if (freshness.isSettled(url)) {
+      const held = holder.readable(url);
+      if (held !== undefined || holder.entries.live(url, holder.nowMs) === undefined) return held;
+    }
+    return this.#catchUp(url, signal);
+  }
+
+  /** Copies a version from another member. Resolves with whether this member has it now. */
+  async copy(entry: ValueEntry, sources: readonly MemberInfo[], signal: AbortSignal): Promise<boolean> {
+    const { holder, versions, service } = this.#options;
+    const { url, version, size } = entry;
+    versions.observe(version);
+    for (const source of sources) {
+      const begun = await holder.begin(
+        { entry, isSized: true, isUpload: false, isCopy: true, isExclusive: false, whileWritten: "" },
+        signal,
+      );
+      if ("conflict" in begun) return holder.readable(url)?.entry.version === version;
+      try {
+        for (let offset = 0; offset < size; ) {
+          const read = { url, version, offset, length: READ_PIECE_BYTES, follow: false };
+          const { data } = await service.ask(source, { read }, signal);
+          if (data.length === 0) throw new CacheError("UNAVAILABLE", `${url}: member ${source.name} sent no bytes`);
+          await begun.write(offset, data);
+          offset += data.length;
+        }
+        if ((await holder.commit(begun, { version, size })) === undefined) {
+          this.repaired++;
+          return true;
+        }
+      } catch (error) {
+        await holder.drafts.abandon(begun, CacheError.from(error));
+      }
+    }
+    return false;
+  }
+
+  async #catchUp(url: string, signal: AbortSignal): Promise<HeldEntry | undefined> {
+    await this.#catching.run(url, () => this.#askOthers(url, this.#options.closing));
+    signal.throwIfAborted();
+    return this.#options.holder.readable(url);
+  }
+
+  /** Asks all members that may know a newer version, and takes it over. */
+  async #askOthers(url: string, signal: AbortSignal): Promise<void> {
+    const { holder, placement, versions, service } = this.#options;
+    const others = placement.others(url);
+    let best: ValueEntry | undefined;
+    let isComplete = true;
+    const sources: { readonly member: MemberInfo; readonly entry: ValueEntry }[] = [];
+    await Promise.all(
+      others.map(async (member) => {
+        try {
+          const { entries } = await service.ask(member, { lookUp: { urls: [url] } }, signal, LOOK_UP_TIMEOUT_MS);
+          const entry = entries.find((each) => each.url === url);
+          if (entry === undefined) return;
+          versions.observe(entry.version);
+          sources.push({ member, entry });
+          if (best === undefined || best.version < entry.version) best = entry;
+        } catch {
+          isComplete = false;
+        }
+      }),
+    );
+    const held = holder.entries.get(url);
+    if (best !== undefined && best.version > (held?.entry.version ?? "")) {
+      if (best.deleted) await holder.offer(best);
+      else {
+        const having = sources.filter(({ entry }) => entry.version === best!.version && entry.present);
+        const members = having.map(({ member }) => member);
+        if (!(await this.copy(best, members, signal)) && held !== undefined) await holder.offer(best);
+      }
+      return;
+    }
+    if (held === undefined || held.entry.deleted || holder.readable(url) !== undefined) return;
+    // The bytes were evicted here.
+    const having = sources.filter(({ entry }) => entry.version === held.entry.version && entry.present);
+    if (having.length > 0)
+      await this.copy(
+        held.entry,
+        having.map(({ member }) => member),
+        signal,
+      );
+    else if (isComplete) await holder.miss(held);
+  }
+}
+
+/** A member that does not say in this time what it knows counts as unreachable. */
+const LOOK_UP_TIMEOUT_MS = 2_000;

@@ -1,0 +1,133 @@
+import { CacheError, type MemberInfo, type ValueAnswer } from "@frontcache/proto";
+import type { Clock } from "../runtime/clock.js";
+import type { ValueBuckets } from "./value-buckets.js";
+import type { Freshness } from "./value-copies.js";
+import type { HeldEntry } from "./value-entries.js";
+import { infoOf } from "./value-entry.js";
+import type { ValueHolder } from "./value-holder.js";
+import type { Placement } from "./value-members.js";
+import { LocalValueRead, PiecewiseRead, READ_PIECE_BYTES, spanOf } from "./value-reads.js";
+import type { ValueService } from "./value-service.js";
+import type { OpenRequest, ValueRead } from "./values.js";
+
+export interface ValueOpeningOptions {
+  readonly buckets: ValueBuckets;
+  readonly holder: ValueHolder;
+  readonly placement: Placement;
+  readonly service: ValueService;
+  readonly freshness: Freshness;
+  readonly clock: Clock;
+}
+
+/** Opens reads of values: of this member's own blocks, or of another member's. */
+export class ValueOpening {
+  readonly counts = { hits: 0, misses: 0, bytesRead: 0 };
+  readonly #options: ValueOpeningOptions;
+
+  constructor(options: ValueOpeningOptions) {
+    this.#options = options;
+  }
+
+  /** As `Values.open`. */
+  open(request: OpenRequest): ValueRead | Promise<ValueRead> {
+    const { buckets, freshness, holder, clock } = this.#options;
+    const { url, offset, length, follow, version } = request;
+    buckets.of(url);
+    if (!Number.isSafeInteger(offset) || offset < 0 || (length !== undefined && !(length >= 0))) {
+      throw new CacheError("INVALID_ARGUMENT", `${url}: a range begins at a byte and has a length`);
+    }
+    if (follow === true) return this.#openSlowly(request);
+    // What follows is the path of a hot read: without another member, without a promise.
+    if (!freshness.isSettled(url)) return this.#openSlowly(request);
+    const held = holder.readable(url);
+    if (held !== undefined) return this.#openHeld(held, offset, length, version);
+    if (holder.entries.live(url, clock.nowMs()) !== undefined) return this.#openSlowly(request);
+    throw this.#missing(url);
+  }
+
+  /** As `open`, for another member: never asks a third one for bytes that it does not take over itself. */
+  async openHere({ url, offset, length, version, signal }: OpenRequest): Promise<ValueRead> {
+    const held = await this.#options.service.copies.ensure(url, signal);
+    if (held === undefined) throw this.#missing(url);
+    return this.#openHeld(held, offset, length, version);
+  }
+
+  async #openSlowly(request: OpenRequest): Promise<ValueRead> {
+    const { placement, service, holder } = this.#options;
+    const { url, offset, length, version, signal } = request;
+    const follow = request.follow === true;
+    let failure: CacheError | undefined;
+    for (const member of placement.holders(url)) {
+      try {
+        if (placement.isSelf(member)) {
+          const held = await service.copies.ensure(url, signal);
+          if (held !== undefined) return this.#openHeld(held, offset, length, version);
+          if (follow && holder.drafts.writerOf(url) !== undefined) return await this.#openPiecewise(member, request);
+          if (!follow) throw this.#missing(url);
+        } else return await this.#openPiecewise(member, request);
+      } catch (error) {
+        failure = CacheError.from(error);
+        const mayBeElsewhere =
+          failure.code === "UNAVAILABLE" || failure.code === "DEADLINE_EXCEEDED" || (follow && failure.code === "NOT_FOUND");
+        if (!mayBeElsewhere) break;
+      }
+    }
+    signal.throwIfAborted();
+    if (failure === undefined || failure.code === "NOT_FOUND") throw this.#missing(url);
+    throw failure;
+  }
+
+  #openHeld(held: HeldEntry, offset: number, length: number | undefined, version: string | undefined): ValueRead {
+    const { url, size } = held.entry;
+    if (version !== undefined && version !== held.entry.version) throw otherVersion(url, held.entry.version);
+    const span = spanOf(url, offset, length, size);
+    this.counts.hits++;
+    return new LocalValueRead(held, span, this.#options.holder.blocks, this.#count);
+  }
+
+  /** A read of another member's value, or of one that is being written. */
+  async #openPiecewise(
+    member: MemberInfo,
+    { url, offset, length, follow = false, version, signal }: OpenRequest,
+  ): Promise<ValueRead> {
+    const most = Math.min(length ?? READ_PIECE_BYTES, READ_PIECE_BYTES);
+    const { service } = this.#options;
+    const ask = (from: number, bytes: number, of: string): Promise<ValueAnswer> =>
+      service.ask(member, { read: { url, version: of, offset: from, length: bytes, follow } }, signal, FOLLOW_TIMEOUT_MS);
+    const answer = await ask(offset, most, "");
+    const [entry] = answer.entries;
+    if (entry === undefined) throw new CacheError("INTERNAL", `${url}: member ${member.name} answered without an entry`);
+    if (version !== undefined && version !== entry.version) throw otherVersion(url, entry.version);
+    this.counts.hits++;
+    const isWhole = entry.present;
+    const size = isWhole || entry.size > 0 ? Math.max(entry.size, isWhole ? answer.size : 0) : undefined;
+    const span = size === undefined ? undefined : spanOf(url, offset, length, size);
+    return new PiecewiseRead({
+      info: infoOf({ ...entry, size: size ?? answer.size }),
+      offset,
+      length: span === undefined ? length : span.end - span.start,
+      first: { data: answer.data, ended: answer.ended },
+      fetch: async (from, bytes) => {
+        const { data, ended } = await ask(from, Math.min(bytes, READ_PIECE_BYTES), entry.version);
+        return { data, ended };
+      },
+      onBytes: this.#count,
+    });
+  }
+
+  readonly #count = (bytes: number): void => {
+    this.counts.bytesRead += bytes;
+  };
+
+  #missing(url: string): CacheError {
+    this.counts.misses++;
+    return new CacheError("NOT_FOUND", `${url}: no such value`);
+  }
+}
+
+/** A reader that follows a writer waits as long for its bytes. */
+const FOLLOW_TIMEOUT_MS = 120_000;
+
+function otherVersion(url: string, version: string): CacheError {
+  return new CacheError("FAILED_PRECONDITION", `${url}: the value has version ${version}`);
+}

@@ -1,0 +1,123 @@
+import { CacheError } from "@frontcache/proto";
+import type { Clock } from "../runtime/clock.js";
+import type { HolderCalls } from "./holder-calls.js";
+import type { HybridClock } from "./hybrid-clock.js";
+import type { ValueBuckets } from "./value-buckets.js";
+import { deletedEntry, entryOf } from "./value-entry.js";
+import type { Placement } from "./value-members.js";
+import type { ValueService } from "./value-service.js";
+import { conflictOf, OlderVersion, ValueWriter, WRITE_PIECE_BYTES, wrongSize } from "./value-writer.js";
+import { type ConflictReason, checkSize, type PutRequest, type ValueInfo, type ValueRequest } from "./values.js";
+
+/** A write is repeated as often with a larger version. */
+export const MOST_ATTEMPTS = 5;
+
+export interface ValuePutsOptions {
+  readonly buckets: ValueBuckets;
+  readonly calls: HolderCalls;
+  readonly service: ValueService;
+  readonly placement: Placement;
+  readonly versions: HybridClock;
+  readonly clock: Clock;
+}
+
+/** Whole values that clients write and delete. */
+export class ValuePuts {
+  readonly counts = { bytesWritten: 0, deletes: 0 };
+  readonly #options: ValuePutsOptions;
+
+  constructor(options: ValuePutsOptions) {
+    this.#options = options;
+  }
+
+  /** As `Values.put`. */
+  async put(request: PutRequest, body: Uint8Array | AsyncIterable<Uint8Array>): Promise<ValueInfo> {
+    const { buckets, service, placement, versions, clock, calls } = this.#options;
+    const { url, ifNoneMatch, whileWritten, signal } = request;
+    const bucket = buckets.forWrite(request);
+    const size = sizeOf(request, body);
+    const isWhole = size !== undefined && size <= WRITE_PIECE_BYTES;
+    const whole = !isWhole ? undefined : body instanceof Uint8Array ? body : await gather(url, body, size);
+    let hasReported = false;
+    for (let attempt = 1; ; attempt++) {
+      const named = { url, version: versions.next(), size: size ?? 0, nowMs: clock.nowMs() };
+      const entry = entryOf(named, request, bucket.ttlSeconds);
+      const [holders, isSized, isExclusive] = [placement.holders(url), size !== undefined, ifNoneMatch === "*"];
+      const how = { isSized, isUpload: false, isExclusive, whileWritten };
+      const writer = new ValueWriter({ service, clock, signal, entry, holders, ...how });
+      try {
+        await writer.begin(whole);
+      } catch (error) {
+        if (!(error instanceof OlderVersion) || attempt === MOST_ATTEMPTS) throw error;
+        if (error.largest !== "") versions.observe(error.largest);
+        continue;
+      }
+      if (!hasReported) service.report({ event: "insert", url });
+      hasReported = true;
+      const written = whole === undefined ? await sendAll(writer, body) : whole.length;
+      this.counts.bytesWritten += written;
+      return calls.written({ ...entry, size: written, present: true }, writer.written, writer.failed);
+    }
+  }
+
+  /** As `Values.delete`. */
+  async delete({ url, signal }: ValueRequest): Promise<boolean> {
+    const { buckets, calls, service, versions } = this.#options;
+    buckets.of(url);
+    for (let attempt = 1; ; attempt++) {
+      const version = versions.next();
+      const offer = { entries: [deletedEntry(url, version)], client: true };
+      const { answers } = await calls.all(url, { offer }, signal, true);
+      const refused = answers.find(({ conflict }) => conflict !== "");
+      if (refused !== undefined) throw conflictOf(url, refused.conflict as ConflictReason);
+      const largest =
+        answers
+          .map((answer) => answer.largest)
+          .sort()
+          .at(-1) ?? "";
+      if (largest > version && attempt < MOST_ATTEMPTS) {
+        versions.observe(largest);
+        continue;
+      }
+      const existed = answers.some((answer) => answer.existed);
+      if (existed) {
+        this.counts.deletes++;
+        service.report({ event: "delete", url });
+      }
+      return existed;
+    }
+  }
+}
+
+/** The size of a body, if it is known. Throws INVALID_ARGUMENT. */
+function sizeOf({ url, size }: PutRequest, body: Uint8Array | AsyncIterable<Uint8Array>): number | undefined {
+  const known = body instanceof Uint8Array ? body.length : size;
+  if (known !== undefined) checkSize(url, known, 0);
+  if (size === undefined || size === known) return known;
+  throw new CacheError("INVALID_ARGUMENT", `${url}: the body has ${known} bytes instead of ${size}`);
+}
+
+/** Sends a body of more than one piece, and completes the value. Resolves with its size. */
+async function sendAll(writer: ValueWriter, body: Uint8Array | AsyncIterable<Uint8Array>): Promise<number> {
+  try {
+    const written = await writer.send(body instanceof Uint8Array ? [body] : body);
+    await writer.commit(written);
+    return written;
+  } catch (error) {
+    await writer.abandon();
+    throw CacheError.from(error);
+  }
+}
+
+/** Collects a small body of known size in memory. */
+async function gather(url: string, body: AsyncIterable<Uint8Array>, size: number): Promise<Buffer> {
+  const pieces: Buffer[] = [];
+  let bytes = 0;
+  for await (const piece of body) {
+    bytes += piece.length;
+    if (bytes > size) break;
+    pieces.push(Buffer.from(piece));
+  }
+  if (bytes === size) return Buffer.concat(pieces);
+  throw wrongSize({ url, size }, bytes);
+}
