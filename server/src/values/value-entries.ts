@@ -1,11 +1,27 @@
 import type { ValueEntry } from "@frontcache/proto";
 import type { Journal, JournalRecord } from "./journal.js";
-import { isLive } from "./value-entry.js";
+import { infoOf, isLive } from "./value-entry.js";
+import type { ValueInfo } from "./values.js";
 
 /** What this member knows of a value. */
-export interface HeldEntry extends JournalRecord {
+export class HeldEntry implements JournalRecord {
+  readonly entry: ValueEntry;
+  readonly stored: string;
   /** Position in the order of changes at this member. */
   readonly sequence: number;
+  #info: ValueInfo | undefined;
+
+  constructor({ entry, stored }: JournalRecord, sequence: number) {
+    this.entry = entry;
+    this.stored = stored;
+    this.sequence = sequence;
+  }
+
+  /** The entry as clients see it: the same object for all reads, by which they find what they have derived from it. */
+  get info(): ValueInfo {
+    this.#info ??= infoOf(this.entry);
+    return this.#info;
+  }
 }
 
 /** Deletions that are remembered; beyond that, the oldest are forgotten. */
@@ -93,10 +109,10 @@ export class ValueEntries {
     }
   }
 
-  #set({ entry, stored }: JournalRecord): HeldEntry {
-    const { url } = entry;
+  #set(record: JournalRecord): HeldEntry {
+    const { url } = record.entry;
     if (!this.#held.has(url)) this.#sorted = undefined;
-    const held = { entry, stored, sequence: ++this.#sequence };
+    const held = new HeldEntry(record, ++this.#sequence);
     this.#held.set(url, held);
     this.#log.push({ sequence: held.sequence, url });
     if (this.#log.length > 2 * this.#held.size + LOG_SLACK) {

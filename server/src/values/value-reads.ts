@@ -3,7 +3,6 @@ import type { Slice } from "../runtime/slice.js";
 import type { BlockPin } from "../storage/block.js";
 import type { ValueBlocks } from "./value-blocks.js";
 import type { HeldEntry } from "./value-entries.js";
-import { infoOf } from "./value-entry.js";
 import type { ValueInfo, ValueRead } from "./values.js";
 
 /** The range of a read of a value of this size. Throws OUT_OF_RANGE. */
@@ -36,7 +35,7 @@ export class LocalValueRead implements ValueRead {
   ) {
     this.#blocks = blocks;
     this.#onBytes = onBytes;
-    this.info = infoOf(held.entry);
+    this.info = held.info;
     this.offset = span.start;
     this.length = span.end - span.start;
     this.#position = span.start;

@@ -22,6 +22,10 @@ export interface RequestSize {
   readonly title: string;
   readonly length: number;
   readonly connections: number;
+  /** Bytes that the ranges lie in. Default: a block of 16 MiB. */
+  readonly objectBytes?: number;
+  /** Requests have no Range: the object has `length` bytes. */
+  readonly isWhole?: boolean;
 }
 
 export const REQUEST_SIZES: readonly RequestSize[] = [
@@ -49,19 +53,20 @@ export interface Rounds {
   readonly warmUpSeconds: number;
 }
 
-/** Requests ranges of a block of 16 MiB from each target, round by round; every other round in reverse order. */
+/** Requests ranges, or whole objects, from each target, round by round; every other round in reverse order. */
 export async function requestCosts(
   load: LoadGenerator,
   targets: readonly Target[],
-  { length, connections }: RequestSize,
+  { length, connections, objectBytes = 16 * MiB, isWhole = false }: RequestSize,
   { rounds, seconds, warmUpSeconds }: Rounds,
 ): Promise<Map<string, RequestCost>> {
   const costs = new Map<string, Omit<RequestCost, "spread">[]>(targets.map(({ name }) => [name, []]));
   const cpuList = canPin() ? OTHER_CPUS : undefined;
   for (let round = -1; round < quick(rounds); round++) {
     for (const { name, port, path, first = 0, header, pids } of round % 2 === 0 ? targets : targets.toReversed()) {
-      const range = { length, first, span: 16 * MiB };
-      const order = { port, path, connections, seconds: quick(round < 0 ? warmUpSeconds : seconds), range, header };
+      const range = { length, first, span: objectBytes };
+      const timed = { port, path, connections, seconds: quick(round < 0 ? warmUpSeconds : seconds), header };
+      const order = isWhole ? timed : { ...timed, range };
       const before = cpuMsOfAll(pids);
       const { requests, failures, seconds: elapsed, p50Us, p99Us } = await load.run(order, cpuList);
       const cpuUs = ((cpuMsOfAll(pids) - before) * 1e3) / requests;

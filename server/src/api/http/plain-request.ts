@@ -54,11 +54,22 @@ const formWith = (path: string): RegExp =>
     ].join("\r\n"),
   );
 
-const PATHS = { prefixed: `/(?:${SCHEME_PATTERN})/[!"$->@-~]+`, root: `/[!"$->@-~]+` } as const;
-const FORMS = { prefixed: formWith(PATHS.prefixed), root: formWith(PATHS.root) } as const;
+/** The forms of requests for paths that match a regular expression. */
+interface PlainForms {
+  /** With the headers of frontcache's own clients, in their order. */
+  readonly own: RegExp;
+  /** The first line of all others. */
+  readonly requestLine: RegExp;
+}
 
-const requestLineWith = (path: string): RegExp => new RegExp(`^(GET|HEAD) (${path}) HTTP/1\\.1$`);
-const REQUEST_LINES = { prefixed: requestLineWith(PATHS.prefixed), root: requestLineWith(PATHS.root) } as const;
+const formsWith = (path: string): PlainForms => {
+  return { own: formWith(path), requestLine: new RegExp(`^(GET|HEAD) (${path}) HTTP/1\\.1$`) };
+};
+
+const OBJECT_FORMS = {
+  prefixed: formsWith(`/(?:${SCHEME_PATTERN})/[!"$->@-~]+`),
+  root: formsWith(`/[!"$->@-~]+`),
+} as const;
 
 /** The values of the headers of frontcache's own clients. */
 const OWN_HEADERS: ReadonlyMap<string, RegExp> = new Map([
@@ -85,10 +96,26 @@ const OTHER_HEADERS: ReadonlyMap<string, RegExp> = new Map([
  * listener's form of paths.
  */
 export function parsePlainRequest(bytes: Buffer, form: Addressing["form"]): PlainRequest | undefined {
+  return parseForms(bytes, OBJECT_FORMS[form]);
+}
+
+/**
+ * Parses bytes that are exactly one simple GET, of a range or not, whose path matches the regular expression `path`; undefined
+ * for anything else.
+ */
+export function plainGetParser(path: string): (bytes: Buffer) => PlainRequest | undefined {
+  const forms = formsWith(path);
+  return (bytes) => {
+    const request = parseForms(bytes, forms);
+    return request?.method === "GET" ? request : undefined;
+  };
+}
+
+function parseForms(bytes: Buffer, { own, requestLine }: PlainForms): PlainRequest | undefined {
   if (bytes.length > MAX_BYTES) return undefined;
   const text = bytes.toString("latin1");
-  const match = FORMS[form].exec(text);
-  if (match === null) return parseAnyOrder(text, REQUEST_LINES[form]);
+  const match = own.exec(text);
+  if (match === null) return parseAnyOrder(text, requestLine);
   const [, method, url, host, range, ifMatch, authorization, forwarded, cachedOnly, openEnded, repeated, timeout] = match;
   const headers: Writable<PlainRequest["headers"]> = range === undefined ? { host: host! } : { host: host!, range };
   if (ifMatch !== undefined) headers["if-match"] = ifMatch;
@@ -99,18 +126,6 @@ export function parsePlainRequest(bytes: Buffer, form: Addressing["form"]): Plai
   if (repeated !== undefined) headers[REPEATED_HEADER] = "1";
   if (timeout !== undefined) headers[TIMEOUT_HEADER] = timeout;
   return { method: method as PlainRequest["method"], url: url!, isPlain: isOwn(method!, range), headers };
-}
-
-/**
- * Parses bytes that are exactly one simple GET, of a range or not, whose path matches the regular expression `path`; undefined
- * for anything else.
- */
-export function plainGetParser(path: string): (bytes: Buffer) => PlainRequest | undefined {
-  const requestLine = requestLineWith(path);
-  return (bytes) => {
-    const request = bytes.length > MAX_BYTES ? undefined : parseAnyOrder(bytes.toString("latin1"), requestLine);
-    return request?.method === "GET" ? request : undefined;
-  };
 }
 
 /**

@@ -15,8 +15,20 @@ export function withValues(values: ReplicatedValues, isWritable: boolean): (next
 /** Metadata of a value that is no header of its own is a header of the user's. */
 const OWN_HEADERS = /^(?:cache-control|content-(?:disposition|encoding|language)|expires)$/;
 
-/** A value as an object is described. */
-export function objectInfoOf({ version, size, contentType, createdMs, flags, metadata }: ValueInfo): ObjectInfo {
+/** The descriptions of values that are read repeatedly. Headers of answers are found by them. */
+const described = new WeakMap<ValueInfo, ObjectInfo>();
+
+/** A value as an object is described: for the same value, the same object. */
+export function objectInfoOf(value: ValueInfo): ObjectInfo {
+  let info = described.get(value);
+  if (info === undefined) {
+    info = describe(value);
+    described.set(value, info);
+  }
+  return info;
+}
+
+function describe({ version, size, contentType, createdMs, flags, metadata }: ValueInfo): ObjectInfo {
   const names = Object.keys(metadata);
   const own = names.map((name): [string, string] => [OWN_HEADERS.test(name) ? name : `x-amz-meta-${name}`, metadata[name]!]);
   if (flags !== 0) own.push(["x-amz-meta-frontcache-flags", String(flags)]);
