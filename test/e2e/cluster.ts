@@ -30,7 +30,11 @@ export interface ClusterOptions {
   readonly flags?: readonly string[];
   /** The size limit of each member's volume, for example `64MiB`; absent: its whole file system. */
   readonly volumeSize?: string;
+  /** The flags that set the sizes of blocks and parts; absent: 1 MiB, so that few bytes are many blocks. */
+  readonly sizes?: readonly string[];
 }
+
+const SMALL_SIZES = ["--block-size", "1MiB", "--part-size", "1MiB"];
 
 /** Members as processes with one origin. Each has its own loopback address; all use the same ports. */
 export class Cluster implements AsyncDisposable {
@@ -40,6 +44,7 @@ export class Cluster implements AsyncDisposable {
   readonly pods: Pods;
   readonly #flags: readonly string[];
   readonly #volumeSize: string | undefined;
+  readonly #sizes: readonly string[];
 
   readonly #members = new Map<string, MemberProcess & { readonly host: string }>();
   readonly #clients: CacheClient[] = [];
@@ -55,8 +60,7 @@ export class Cluster implements AsyncDisposable {
     directory: Awaited<ReturnType<typeof temporaryDirectory>>,
     port: number,
     pods: Pods,
-    flags: readonly string[],
-    volumeSize: string | undefined,
+    { flags = [], volumeSize, sizes = SMALL_SIZES }: ClusterOptions,
   ) {
     this.origin = origin;
     this.directory = directory;
@@ -64,15 +68,17 @@ export class Cluster implements AsyncDisposable {
     this.pods = pods;
     this.#flags = flags;
     this.#volumeSize = volumeSize;
+    this.#sizes = sizes;
     this.#fetches = new OriginFetches(origin, BLOCK_BYTES);
   }
 
   /** Starts the members and waits until all have the complete member list. */
-  static async start({ names, pods, flags = [], volumeSize }: ClusterOptions): Promise<Cluster> {
+  static async start(options: ClusterOptions): Promise<Cluster> {
+    const { names, pods } = options;
     const [origin, directory, port] = [await S3Emulator.start(), await temporaryDirectory(), await claimPorts()];
     const places = names.map((name, index) => ({ name, host: hostOf(index) }));
     const discovery = pods === undefined ? staticPods(places, port) : await pods({ directory: directory.path, places, port });
-    const cluster = new Cluster(origin, directory, port, discovery, flags, volumeSize);
+    const cluster = new Cluster(origin, directory, port, discovery, options);
     await Promise.all(places.map((place) => cluster.join(place)));
     if (discovery.follow) await cluster.agreed();
     return cluster;
@@ -138,6 +144,13 @@ export class Cluster implements AsyncDisposable {
     this.#members.delete(name);
     await this.pods.removed(name);
     return code;
+  }
+
+  /** Kills a member with SIGKILL, and removes its pod: it never comes back. */
+  async lose(name: string): Promise<void> {
+    await this.#members.get(name)!.kill();
+    this.#members.delete(name);
+    await this.pods.removed(name);
   }
 
   /** Kills a member with SIGKILL. Its pod stays and becomes not ready. */
@@ -236,11 +249,11 @@ export class Cluster implements AsyncDisposable {
     const flags = ["--name", name, ...listen, "--advertise", host, ...this.pods.flagsOf(name)];
     // Others learn meanwhile that it shuts down. Static lists do not change.
     const leaveAfter = this.pods.follow ? "1s" : "0";
-    const sizes = ["--block-size", "1MiB", "--part-size", "1MiB", "--leave-after", leaveAfter, "--hedge", "false"];
+    const settings = [...this.#sizes, "--leave-after", leaveAfter, "--hedge", "false"];
     const member = await MemberProcess.start({
       endpoint: this.origin.endpoint,
       cacheDirectory: this.#volumeSize === undefined ? this.cacheOf(name) : `${this.cacheOf(name)}:${this.#volumeSize}`,
-      flags: [...flags, ...sizes, ...this.#flags],
+      flags: [...flags, ...settings, ...this.#flags],
       env: { AWS_ACCESS_KEY_ID: name },
     });
     this.#lives.push(member);

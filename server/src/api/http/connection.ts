@@ -68,9 +68,14 @@ export class Connection {
     this.#onClosed = onClosed;
   };
 
+  /** The next response is the last one, and announces it. */
+  endAfterAnswer(): void {
+    this.#last = true;
+  }
+
   /** Closes the connection after its running and queued responses, which announce it. */
   endWhenIdle(): void {
-    this.#last = true;
+    this.endAfterAnswer();
     if (!this.#running) this.cutOff();
   }
 

@@ -251,11 +251,14 @@ describe("Kubernetes probes", () => {
     expect([status, body.toString()]).toEqual([503, expect.stringContaining("<Code>ServiceUnavailable</Code>")]);
   });
 
-  it("find the draining member not ready while it still serves objects", async () => {
+  it("find the draining member not ready while it still serves objects, and end each connection with its next answer", async () => {
     fixture.listener.announceShutdown();
-    const { status, body } = await client.get("/readyz");
+    const { status, body, headers } = await client.get("/readyz");
     expect([status, body.toString()]).toEqual([503, "this member is shutting down\n"]);
-    expect((await client.get("/s3/bucket/object")).status).toBe(200);
+    expect(headers.connection).toBe("close");
+    await using other = await fixture.connect();
+    other.request("GET", "/s3/bucket/object");
+    expect(await other.rest()).toMatch(/^HTTP\/1.1 200 OK\r\n[\s\S]*Connection: close\r\n/);
   });
 });
 

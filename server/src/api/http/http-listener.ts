@@ -141,9 +141,13 @@ export class HttpListener<Served = Cache> {
     this.#served = served;
   }
 
-  /** Reports not-ready, so that no new clients are routed here, and keeps answering. */
+  /**
+   * Reports not-ready, so that no new clients are routed here, and keeps answering. Each connection ends with its next response: a
+   * client that sends a write on an idle connection while it is closed cannot know whether the write was done.
+   */
   announceShutdown(): void {
     this.#shuttingDown = true;
+    for (const connection of this.#connections.values()) connection.endAfterAnswer();
   }
 
   /**
@@ -172,6 +176,7 @@ export class HttpListener<Served = Cache> {
     const authentication = new ConnectionAuthentication(security, peerOf(socket), this.#options.clock);
     const connection = new Connection(socket, authentication, clients.of(socket.remoteAddress));
     this.#connections.set(socket, connection);
+    if (this.#shuttingDown) connection.endAfterAnswer();
     socket.once("close", () => this.#connections.delete(socket));
     new PlainLane({
       socket,
