@@ -6,12 +6,23 @@ export * from "./channel-options.js";
 export * from "./entity-tag.js";
 export * from "./errors.js";
 export {
+  AbortUploadResponse,
+  BeginUploadRequest,
+  BeginUploadResponse,
   CacheServiceDefinition,
+  DeleteValueResponse,
   EvictRequest,
   EvictResponse,
+  FinalizeUploadRequest,
+  GetValueRequest,
+  GetValueResponse,
   HandedOverRecord,
   HandOverRequest,
   HandOverResponse,
+  ListValuesRequest,
+  ListValuesResponse,
+  LockValueRequest,
+  LockValueResponse,
   LookUpRecordsRequest,
   LookUpRecordsResponse,
   LookupOwnerRequest,
@@ -20,8 +31,11 @@ export {
   Member,
   MemberList,
   type MessageFns,
+  MonitoredEvent,
+  MonitorValuesRequest,
   ObjectHeader,
   ObjectRecord,
+  PutValueRequest,
   ReadRangeRequest,
   ReadRangeResponse,
   RecordAnswer,
@@ -34,10 +48,16 @@ export {
   TouchedBlock,
   TouchRequest,
   TouchResponse,
+  UnlockValueRequest,
+  UnlockValueResponse,
+  UploadCompletion,
+  Value,
   ValueAnswer,
   ValueCall,
   ValueEntry,
   ValueEventMessage,
+  ValueRequest,
+  ValueServiceDefinition,
   VersionChangedRequest,
   VersionChangedResponse,
   WarmBlock,
@@ -45,6 +65,7 @@ export {
   WarmRequest,
   WatchMembersRequest,
   WatchValuesRequest,
+  WriteRangeRequest,
 } from "./gen/cache.js";
 export * from "./http-headers.js";
 export * from "./listen-addresses.js";
@@ -56,3 +77,5 @@ export * from "./read-range-codec.js";
 export * from "./request-codec.js";
 export * from "./ring.js";
 export * from "./value-headers.js";
+export * from "./value-messages.js";
+export * from "./values.js";

@@ -1,5 +1,5 @@
 import { BinaryReader } from "@bufbuild/protobuf/wire";
-import { LookupOwnerRequest, ReadRangeRequest } from "./gen/cache.js";
+import { LookupOwnerRequest, type MessageFns, ReadRangeRequest } from "./gen/cache.js";
 import { readTag } from "./read-tag.js";
 
 /**
@@ -31,6 +31,21 @@ export function decodeReadRangeRequest(input: Buffer): ReadRangeRequest {
     return true;
   });
   return message;
+}
+
+/**
+ * Decodes a message whose numbers may be any: those beyond 2^53 - 1, and negative ones, which protobuf encodes as such, are read as
+ * 2^53 - 1, which is beyond every limit. The generated code would throw.
+ */
+export function decodeAnyNumbers<Message>(type: MessageFns<Message>, input: Buffer): Message {
+  return type.decode(new BoundedReader(input));
+}
+
+class BoundedReader extends BinaryReader {
+  override uint64(): string | bigint {
+    const value = super.uint64();
+    return Number(value) <= Number.MAX_SAFE_INTEGER ? value : String(Number.MAX_SAFE_INTEGER);
+  }
 }
 
 /** Protobuf tags: field number << 3 | wire type (2: length-delimited, 0: varint). The first two are equal in both messages. */

@@ -485,6 +485,176 @@ export interface ValueEventMessage {
   entry: ValueEntry | undefined;
 }
 
+/** A value, as clients see it. */
+export interface Value {
+  /** cache://bucket/key */
+  url: string;
+  /** of two versions, the one that compares larger is the newer one */
+  version: string;
+  size: number;
+  /** milliseconds since 1970 */
+  createdMs: number;
+  /** from then on the value is missing; 0: it never expires */
+  expiresMs: number;
+  flags: number;
+  metadata: { [key: string]: string };
+  /** empty: none */
+  contentType: string;
+}
+
+export interface Value_MetadataEntry {
+  key: string;
+  value: string;
+}
+
+export interface ValueRequest {
+  /** cache://bucket/key */
+  url: string;
+}
+
+/** What a client says about a new value. */
+export interface ValueDescription {
+  /** 0: never expires; absent: as long as values of the bucket live by default */
+  ttlSeconds?: number | undefined;
+  flags: number;
+  metadata: { [key: string]: string };
+  /** empty: none */
+  contentType: string;
+}
+
+export interface ValueDescription_MetadataEntry {
+  key: string;
+  value: string;
+}
+
+export interface PutValueRequest {
+  /** this and all other fields but data: in the first message */
+  url: string;
+  description:
+    | ValueDescription
+    | undefined;
+  /** bytes of the value, if they are known before; then the call must send as many */
+  size?:
+    | number
+    | undefined;
+  /** only if there is no value */
+  ifMissing: boolean;
+  /** while another client writes the key: "refuse" or "wait"; empty: the last writer that began wins */
+  whileWritten: string;
+  /** at most 224 KiB */
+  data: Buffer;
+  /** no bytes follow: required of the last message if the size is absent, so that a call that breaks off stores nothing */
+  last: boolean;
+}
+
+export interface GetValueRequest {
+  url: string;
+  offset: number;
+  /** 0: to the end */
+  length: number;
+  /** reads a value that is still being written as it arrives; if its writer dies, the call ends with UNAVAILABLE */
+  follow: boolean;
+}
+
+export interface GetValueResponse {
+  /** in the first message */
+  value: Value | undefined;
+  data: Buffer;
+}
+
+export interface DeleteValueResponse {
+  existed: boolean;
+}
+
+export interface ListValuesRequest {
+  bucket: string;
+  prefix: string;
+  /** only keys after this one; empty: from the first */
+  after: string;
+  /** at most 1,000; 0: 1,000 */
+  limit: number;
+}
+
+export interface ListValuesResponse {
+  values: Value[];
+  /** more follow */
+  truncated: boolean;
+}
+
+export interface BeginUploadRequest {
+  url: string;
+  description:
+    | ValueDescription
+    | undefined;
+  /** more than 0 */
+  size: number;
+  /** only if there is no value */
+  exclusive: boolean;
+}
+
+export interface BeginUploadResponse {
+}
+
+export interface WriteRangeRequest {
+  /** in the first message */
+  url: string;
+  /** in the first message */
+  offset: number;
+  /** at most 224 KiB */
+  data: Buffer;
+}
+
+/** Spans are sorted, disjoint and not adjacent. */
+export interface UploadCompletion {
+  size: number;
+  presentBytes: number;
+  present: ValueSpan[];
+  missing: ValueSpan[];
+}
+
+export interface FinalizeUploadRequest {
+  url: string;
+  /** absent: as the upload was begun */
+  ttlSeconds?: number | undefined;
+}
+
+export interface AbortUploadResponse {
+}
+
+export interface LockValueRequest {
+  url: string;
+  /** chosen by the client; the same name extends the lock */
+  holder: string;
+  /** 1 to 3,600 */
+  seconds: number;
+}
+
+export interface LockValueResponse {
+  /** milliseconds since 1970 */
+  endsMs: number;
+}
+
+export interface UnlockValueRequest {
+  url: string;
+  holder: string;
+}
+
+export interface UnlockValueResponse {
+}
+
+export interface MonitorValuesRequest {
+  bucket: string;
+  prefix: string;
+}
+
+export interface MonitoredEvent {
+  /** insert: a writer began; ready: the value can be read; delete: it was deleted, or has expired */
+  event: string;
+  url: string;
+  /** of ready */
+  value: Value | undefined;
+}
+
 function createBaseLookupOwnerRequest(): LookupOwnerRequest {
   return { key: "", offset: 0 };
 }
@@ -4989,6 +5159,1761 @@ export const ValueEventMessage: MessageFns<ValueEventMessage> = {
   },
 };
 
+function createBaseValue(): Value {
+  return { url: "", version: "", size: 0, createdMs: 0, expiresMs: 0, flags: 0, metadata: {}, contentType: "" };
+}
+
+export const Value: MessageFns<Value> = {
+  encode(message: Value, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.url !== "") {
+      writer.uint32(10).string(message.url);
+    }
+    if (message.version !== "") {
+      writer.uint32(18).string(message.version);
+    }
+    if (message.size !== 0) {
+      writer.uint32(24).uint64(message.size);
+    }
+    if (message.createdMs !== 0) {
+      writer.uint32(32).uint64(message.createdMs);
+    }
+    if (message.expiresMs !== 0) {
+      writer.uint32(40).uint64(message.expiresMs);
+    }
+    if (message.flags !== 0) {
+      writer.uint32(48).uint32(message.flags);
+    }
+    globalThis.Object.entries(message.metadata).forEach(([key, value]: [string, string]) => {
+      Value_MetadataEntry.encode({ key: key as any, value }, writer.uint32(58).fork()).join();
+    });
+    if (message.contentType !== "") {
+      writer.uint32(66).string(message.contentType);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Value {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseValue();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.url = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.version = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.size = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.createdMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.expiresMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.flags = reader.uint32();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            const entry7 = Value_MetadataEntry.decode(reader, reader.uint32());
+            if (entry7.value !== undefined) {
+              message.metadata[entry7.key] = entry7.value;
+            }
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.contentType = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Value>): Value {
+    return Value.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Value>): Value {
+    const message = createBaseValue();
+    message.url = object.url ?? "";
+    message.version = object.version ?? "";
+    message.size = object.size ?? 0;
+    message.createdMs = object.createdMs ?? 0;
+    message.expiresMs = object.expiresMs ?? 0;
+    message.flags = object.flags ?? 0;
+    message.metadata = (globalThis.Object.entries(object.metadata ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    message.contentType = object.contentType ?? "";
+    return message;
+  },
+};
+
+function createBaseValue_MetadataEntry(): Value_MetadataEntry {
+  return { key: "", value: "" };
+}
+
+export const Value_MetadataEntry: MessageFns<Value_MetadataEntry> = {
+  encode(message: Value_MetadataEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Value_MetadataEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseValue_MetadataEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Value_MetadataEntry>): Value_MetadataEntry {
+    return Value_MetadataEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Value_MetadataEntry>): Value_MetadataEntry {
+    const message = createBaseValue_MetadataEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseValueRequest(): ValueRequest {
+  return { url: "" };
+}
+
+export const ValueRequest: MessageFns<ValueRequest> = {
+  encode(message: ValueRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.url !== "") {
+      writer.uint32(10).string(message.url);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ValueRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseValueRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.url = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ValueRequest>): ValueRequest {
+    return ValueRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ValueRequest>): ValueRequest {
+    const message = createBaseValueRequest();
+    message.url = object.url ?? "";
+    return message;
+  },
+};
+
+function createBaseValueDescription(): ValueDescription {
+  return { ttlSeconds: undefined, flags: 0, metadata: {}, contentType: "" };
+}
+
+export const ValueDescription: MessageFns<ValueDescription> = {
+  encode(message: ValueDescription, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.ttlSeconds !== undefined) {
+      writer.uint32(8).uint64(message.ttlSeconds);
+    }
+    if (message.flags !== 0) {
+      writer.uint32(16).uint32(message.flags);
+    }
+    globalThis.Object.entries(message.metadata).forEach(([key, value]: [string, string]) => {
+      ValueDescription_MetadataEntry.encode({ key: key as any, value }, writer.uint32(26).fork()).join();
+    });
+    if (message.contentType !== "") {
+      writer.uint32(34).string(message.contentType);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ValueDescription {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseValueDescription();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.ttlSeconds = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.flags = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            const entry3 = ValueDescription_MetadataEntry.decode(reader, reader.uint32());
+            if (entry3.value !== undefined) {
+              message.metadata[entry3.key] = entry3.value;
+            }
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.contentType = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ValueDescription>): ValueDescription {
+    return ValueDescription.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ValueDescription>): ValueDescription {
+    const message = createBaseValueDescription();
+    message.ttlSeconds = object.ttlSeconds ?? undefined;
+    message.flags = object.flags ?? 0;
+    message.metadata = (globalThis.Object.entries(object.metadata ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    message.contentType = object.contentType ?? "";
+    return message;
+  },
+};
+
+function createBaseValueDescription_MetadataEntry(): ValueDescription_MetadataEntry {
+  return { key: "", value: "" };
+}
+
+export const ValueDescription_MetadataEntry: MessageFns<ValueDescription_MetadataEntry> = {
+  encode(message: ValueDescription_MetadataEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ValueDescription_MetadataEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseValueDescription_MetadataEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ValueDescription_MetadataEntry>): ValueDescription_MetadataEntry {
+    return ValueDescription_MetadataEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ValueDescription_MetadataEntry>): ValueDescription_MetadataEntry {
+    const message = createBaseValueDescription_MetadataEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBasePutValueRequest(): PutValueRequest {
+  return {
+    url: "",
+    description: undefined,
+    size: undefined,
+    ifMissing: false,
+    whileWritten: "",
+    data: Buffer.alloc(0),
+    last: false,
+  };
+}
+
+export const PutValueRequest: MessageFns<PutValueRequest> = {
+  encode(message: PutValueRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.url !== "") {
+      writer.uint32(10).string(message.url);
+    }
+    if (message.description !== undefined) {
+      ValueDescription.encode(message.description, writer.uint32(18).fork()).join();
+    }
+    if (message.size !== undefined) {
+      writer.uint32(24).uint64(message.size);
+    }
+    if (message.ifMissing !== false) {
+      writer.uint32(32).bool(message.ifMissing);
+    }
+    if (message.whileWritten !== "") {
+      writer.uint32(42).string(message.whileWritten);
+    }
+    if (message.data.length !== 0) {
+      writer.uint32(50).bytes(message.data);
+    }
+    if (message.last !== false) {
+      writer.uint32(56).bool(message.last);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PutValueRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePutValueRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.url = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.description = ValueDescription.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.size = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.ifMissing = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.whileWritten = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.data = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.last = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PutValueRequest>): PutValueRequest {
+    return PutValueRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PutValueRequest>): PutValueRequest {
+    const message = createBasePutValueRequest();
+    message.url = object.url ?? "";
+    message.description = (object.description !== undefined && object.description !== null)
+      ? ValueDescription.fromPartial(object.description)
+      : undefined;
+    message.size = object.size ?? undefined;
+    message.ifMissing = object.ifMissing ?? false;
+    message.whileWritten = object.whileWritten ?? "";
+    message.data = object.data ?? Buffer.alloc(0);
+    message.last = object.last ?? false;
+    return message;
+  },
+};
+
+function createBaseGetValueRequest(): GetValueRequest {
+  return { url: "", offset: 0, length: 0, follow: false };
+}
+
+export const GetValueRequest: MessageFns<GetValueRequest> = {
+  encode(message: GetValueRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.url !== "") {
+      writer.uint32(10).string(message.url);
+    }
+    if (message.offset !== 0) {
+      writer.uint32(16).uint64(message.offset);
+    }
+    if (message.length !== 0) {
+      writer.uint32(24).uint64(message.length);
+    }
+    if (message.follow !== false) {
+      writer.uint32(32).bool(message.follow);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetValueRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetValueRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.url = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.offset = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.length = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.follow = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<GetValueRequest>): GetValueRequest {
+    return GetValueRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GetValueRequest>): GetValueRequest {
+    const message = createBaseGetValueRequest();
+    message.url = object.url ?? "";
+    message.offset = object.offset ?? 0;
+    message.length = object.length ?? 0;
+    message.follow = object.follow ?? false;
+    return message;
+  },
+};
+
+function createBaseGetValueResponse(): GetValueResponse {
+  return { value: undefined, data: Buffer.alloc(0) };
+}
+
+export const GetValueResponse: MessageFns<GetValueResponse> = {
+  encode(message: GetValueResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.value !== undefined) {
+      Value.encode(message.value, writer.uint32(10).fork()).join();
+    }
+    if (message.data.length !== 0) {
+      writer.uint32(18).bytes(message.data);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetValueResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetValueResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.value = Value.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.data = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<GetValueResponse>): GetValueResponse {
+    return GetValueResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GetValueResponse>): GetValueResponse {
+    const message = createBaseGetValueResponse();
+    message.value = (object.value !== undefined && object.value !== null) ? Value.fromPartial(object.value) : undefined;
+    message.data = object.data ?? Buffer.alloc(0);
+    return message;
+  },
+};
+
+function createBaseDeleteValueResponse(): DeleteValueResponse {
+  return { existed: false };
+}
+
+export const DeleteValueResponse: MessageFns<DeleteValueResponse> = {
+  encode(message: DeleteValueResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.existed !== false) {
+      writer.uint32(8).bool(message.existed);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeleteValueResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeleteValueResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.existed = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DeleteValueResponse>): DeleteValueResponse {
+    return DeleteValueResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DeleteValueResponse>): DeleteValueResponse {
+    const message = createBaseDeleteValueResponse();
+    message.existed = object.existed ?? false;
+    return message;
+  },
+};
+
+function createBaseListValuesRequest(): ListValuesRequest {
+  return { bucket: "", prefix: "", after: "", limit: 0 };
+}
+
+export const ListValuesRequest: MessageFns<ListValuesRequest> = {
+  encode(message: ListValuesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.bucket !== "") {
+      writer.uint32(10).string(message.bucket);
+    }
+    if (message.prefix !== "") {
+      writer.uint32(18).string(message.prefix);
+    }
+    if (message.after !== "") {
+      writer.uint32(26).string(message.after);
+    }
+    if (message.limit !== 0) {
+      writer.uint32(32).uint32(message.limit);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListValuesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListValuesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.bucket = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.prefix = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.after = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.limit = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListValuesRequest>): ListValuesRequest {
+    return ListValuesRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListValuesRequest>): ListValuesRequest {
+    const message = createBaseListValuesRequest();
+    message.bucket = object.bucket ?? "";
+    message.prefix = object.prefix ?? "";
+    message.after = object.after ?? "";
+    message.limit = object.limit ?? 0;
+    return message;
+  },
+};
+
+function createBaseListValuesResponse(): ListValuesResponse {
+  return { values: [], truncated: false };
+}
+
+export const ListValuesResponse: MessageFns<ListValuesResponse> = {
+  encode(message: ListValuesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.values) {
+      Value.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.truncated !== false) {
+      writer.uint32(16).bool(message.truncated);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListValuesResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListValuesResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.values.push(Value.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.truncated = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListValuesResponse>): ListValuesResponse {
+    return ListValuesResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListValuesResponse>): ListValuesResponse {
+    const message = createBaseListValuesResponse();
+    message.values = object.values?.map((e) => Value.fromPartial(e)) || [];
+    message.truncated = object.truncated ?? false;
+    return message;
+  },
+};
+
+function createBaseBeginUploadRequest(): BeginUploadRequest {
+  return { url: "", description: undefined, size: 0, exclusive: false };
+}
+
+export const BeginUploadRequest: MessageFns<BeginUploadRequest> = {
+  encode(message: BeginUploadRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.url !== "") {
+      writer.uint32(10).string(message.url);
+    }
+    if (message.description !== undefined) {
+      ValueDescription.encode(message.description, writer.uint32(18).fork()).join();
+    }
+    if (message.size !== 0) {
+      writer.uint32(24).uint64(message.size);
+    }
+    if (message.exclusive !== false) {
+      writer.uint32(32).bool(message.exclusive);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BeginUploadRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBeginUploadRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.url = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.description = ValueDescription.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.size = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.exclusive = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<BeginUploadRequest>): BeginUploadRequest {
+    return BeginUploadRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<BeginUploadRequest>): BeginUploadRequest {
+    const message = createBaseBeginUploadRequest();
+    message.url = object.url ?? "";
+    message.description = (object.description !== undefined && object.description !== null)
+      ? ValueDescription.fromPartial(object.description)
+      : undefined;
+    message.size = object.size ?? 0;
+    message.exclusive = object.exclusive ?? false;
+    return message;
+  },
+};
+
+function createBaseBeginUploadResponse(): BeginUploadResponse {
+  return {};
+}
+
+export const BeginUploadResponse: MessageFns<BeginUploadResponse> = {
+  encode(_: BeginUploadResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BeginUploadResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBeginUploadResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<BeginUploadResponse>): BeginUploadResponse {
+    return BeginUploadResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<BeginUploadResponse>): BeginUploadResponse {
+    const message = createBaseBeginUploadResponse();
+    return message;
+  },
+};
+
+function createBaseWriteRangeRequest(): WriteRangeRequest {
+  return { url: "", offset: 0, data: Buffer.alloc(0) };
+}
+
+export const WriteRangeRequest: MessageFns<WriteRangeRequest> = {
+  encode(message: WriteRangeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.url !== "") {
+      writer.uint32(10).string(message.url);
+    }
+    if (message.offset !== 0) {
+      writer.uint32(16).uint64(message.offset);
+    }
+    if (message.data.length !== 0) {
+      writer.uint32(26).bytes(message.data);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WriteRangeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWriteRangeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.url = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.offset = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.data = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<WriteRangeRequest>): WriteRangeRequest {
+    return WriteRangeRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<WriteRangeRequest>): WriteRangeRequest {
+    const message = createBaseWriteRangeRequest();
+    message.url = object.url ?? "";
+    message.offset = object.offset ?? 0;
+    message.data = object.data ?? Buffer.alloc(0);
+    return message;
+  },
+};
+
+function createBaseUploadCompletion(): UploadCompletion {
+  return { size: 0, presentBytes: 0, present: [], missing: [] };
+}
+
+export const UploadCompletion: MessageFns<UploadCompletion> = {
+  encode(message: UploadCompletion, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.size !== 0) {
+      writer.uint32(8).uint64(message.size);
+    }
+    if (message.presentBytes !== 0) {
+      writer.uint32(16).uint64(message.presentBytes);
+    }
+    for (const v of message.present) {
+      ValueSpan.encode(v!, writer.uint32(26).fork()).join();
+    }
+    for (const v of message.missing) {
+      ValueSpan.encode(v!, writer.uint32(34).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UploadCompletion {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUploadCompletion();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.size = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.presentBytes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.present.push(ValueSpan.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.missing.push(ValueSpan.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<UploadCompletion>): UploadCompletion {
+    return UploadCompletion.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<UploadCompletion>): UploadCompletion {
+    const message = createBaseUploadCompletion();
+    message.size = object.size ?? 0;
+    message.presentBytes = object.presentBytes ?? 0;
+    message.present = object.present?.map((e) => ValueSpan.fromPartial(e)) || [];
+    message.missing = object.missing?.map((e) => ValueSpan.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseFinalizeUploadRequest(): FinalizeUploadRequest {
+  return { url: "", ttlSeconds: undefined };
+}
+
+export const FinalizeUploadRequest: MessageFns<FinalizeUploadRequest> = {
+  encode(message: FinalizeUploadRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.url !== "") {
+      writer.uint32(10).string(message.url);
+    }
+    if (message.ttlSeconds !== undefined) {
+      writer.uint32(16).uint64(message.ttlSeconds);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FinalizeUploadRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFinalizeUploadRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.url = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.ttlSeconds = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FinalizeUploadRequest>): FinalizeUploadRequest {
+    return FinalizeUploadRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FinalizeUploadRequest>): FinalizeUploadRequest {
+    const message = createBaseFinalizeUploadRequest();
+    message.url = object.url ?? "";
+    message.ttlSeconds = object.ttlSeconds ?? undefined;
+    return message;
+  },
+};
+
+function createBaseAbortUploadResponse(): AbortUploadResponse {
+  return {};
+}
+
+export const AbortUploadResponse: MessageFns<AbortUploadResponse> = {
+  encode(_: AbortUploadResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AbortUploadResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAbortUploadResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<AbortUploadResponse>): AbortUploadResponse {
+    return AbortUploadResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<AbortUploadResponse>): AbortUploadResponse {
+    const message = createBaseAbortUploadResponse();
+    return message;
+  },
+};
+
+function createBaseLockValueRequest(): LockValueRequest {
+  return { url: "", holder: "", seconds: 0 };
+}
+
+export const LockValueRequest: MessageFns<LockValueRequest> = {
+  encode(message: LockValueRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.url !== "") {
+      writer.uint32(10).string(message.url);
+    }
+    if (message.holder !== "") {
+      writer.uint32(18).string(message.holder);
+    }
+    if (message.seconds !== 0) {
+      writer.uint32(24).uint32(message.seconds);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LockValueRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLockValueRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.url = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.holder = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.seconds = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<LockValueRequest>): LockValueRequest {
+    return LockValueRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<LockValueRequest>): LockValueRequest {
+    const message = createBaseLockValueRequest();
+    message.url = object.url ?? "";
+    message.holder = object.holder ?? "";
+    message.seconds = object.seconds ?? 0;
+    return message;
+  },
+};
+
+function createBaseLockValueResponse(): LockValueResponse {
+  return { endsMs: 0 };
+}
+
+export const LockValueResponse: MessageFns<LockValueResponse> = {
+  encode(message: LockValueResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.endsMs !== 0) {
+      writer.uint32(8).uint64(message.endsMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LockValueResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLockValueResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.endsMs = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<LockValueResponse>): LockValueResponse {
+    return LockValueResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<LockValueResponse>): LockValueResponse {
+    const message = createBaseLockValueResponse();
+    message.endsMs = object.endsMs ?? 0;
+    return message;
+  },
+};
+
+function createBaseUnlockValueRequest(): UnlockValueRequest {
+  return { url: "", holder: "" };
+}
+
+export const UnlockValueRequest: MessageFns<UnlockValueRequest> = {
+  encode(message: UnlockValueRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.url !== "") {
+      writer.uint32(10).string(message.url);
+    }
+    if (message.holder !== "") {
+      writer.uint32(18).string(message.holder);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UnlockValueRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUnlockValueRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.url = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.holder = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<UnlockValueRequest>): UnlockValueRequest {
+    return UnlockValueRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<UnlockValueRequest>): UnlockValueRequest {
+    const message = createBaseUnlockValueRequest();
+    message.url = object.url ?? "";
+    message.holder = object.holder ?? "";
+    return message;
+  },
+};
+
+function createBaseUnlockValueResponse(): UnlockValueResponse {
+  return {};
+}
+
+export const UnlockValueResponse: MessageFns<UnlockValueResponse> = {
+  encode(_: UnlockValueResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UnlockValueResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUnlockValueResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<UnlockValueResponse>): UnlockValueResponse {
+    return UnlockValueResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<UnlockValueResponse>): UnlockValueResponse {
+    const message = createBaseUnlockValueResponse();
+    return message;
+  },
+};
+
+function createBaseMonitorValuesRequest(): MonitorValuesRequest {
+  return { bucket: "", prefix: "" };
+}
+
+export const MonitorValuesRequest: MessageFns<MonitorValuesRequest> = {
+  encode(message: MonitorValuesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.bucket !== "") {
+      writer.uint32(10).string(message.bucket);
+    }
+    if (message.prefix !== "") {
+      writer.uint32(18).string(message.prefix);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MonitorValuesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMonitorValuesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.bucket = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.prefix = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<MonitorValuesRequest>): MonitorValuesRequest {
+    return MonitorValuesRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<MonitorValuesRequest>): MonitorValuesRequest {
+    const message = createBaseMonitorValuesRequest();
+    message.bucket = object.bucket ?? "";
+    message.prefix = object.prefix ?? "";
+    return message;
+  },
+};
+
+function createBaseMonitoredEvent(): MonitoredEvent {
+  return { event: "", url: "", value: undefined };
+}
+
+export const MonitoredEvent: MessageFns<MonitoredEvent> = {
+  encode(message: MonitoredEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.event !== "") {
+      writer.uint32(10).string(message.event);
+    }
+    if (message.url !== "") {
+      writer.uint32(18).string(message.url);
+    }
+    if (message.value !== undefined) {
+      Value.encode(message.value, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MonitoredEvent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMonitoredEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.event = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.url = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.value = Value.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<MonitoredEvent>): MonitoredEvent {
+    return MonitoredEvent.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<MonitoredEvent>): MonitoredEvent {
+    const message = createBaseMonitoredEvent();
+    message.event = object.event ?? "";
+    message.url = object.url ?? "";
+    message.value = (object.value !== undefined && object.value !== null) ? Value.fromPartial(object.value) : undefined;
+    return message;
+  },
+};
+
 /** For clients of FrontCache since it was split into routers and servers. */
 export type RouterServiceDefinition = typeof RouterServiceDefinition;
 export const RouterServiceDefinition = {
@@ -5132,6 +7057,134 @@ export const CacheServiceDefinition = {
       requestType: WatchValuesRequest as typeof WatchValuesRequest,
       requestStream: false,
       responseType: ValueEventMessage as typeof ValueEventMessage,
+      responseStream: true,
+      options: {},
+    },
+  },
+} as const;
+
+/**
+ * The values of cache://, objects that have no origin, for clients. Any member answers any call. If another request, or the state of the
+ * value, stands against a call, it ends with FAILED_PRECONDITION, and the trailer frontcache-conflict says why: already_started,
+ * exists, incomplete, locked or finalizing. Of incomplete, frontcache-completion-bin has an UploadCompletion.
+ */
+export type ValueServiceDefinition = typeof ValueServiceDefinition;
+export const ValueServiceDefinition = {
+  name: "ValueService",
+  fullName: "cache.ValueService",
+  methods: {
+    /** Stores a value. The first message describes it; each message may have bytes of it. A call that is cancelled stores nothing. */
+    put: {
+      name: "Put",
+      requestType: PutValueRequest as typeof PutValueRequest,
+      requestStream: true,
+      responseType: Value as typeof Value,
+      responseStream: false,
+      options: {},
+    },
+    /** A value, or a range of it. The first message describes the value; each message may have bytes, in order. */
+    get: {
+      name: "Get",
+      requestType: GetValueRequest as typeof GetValueRequest,
+      requestStream: false,
+      responseType: GetValueResponse as typeof GetValueResponse,
+      responseStream: true,
+      options: {},
+    },
+    /** A value without its bytes. */
+    head: {
+      name: "Head",
+      requestType: ValueRequest as typeof ValueRequest,
+      requestStream: false,
+      responseType: Value as typeof Value,
+      responseStream: false,
+      options: {},
+    },
+    delete: {
+      name: "Delete",
+      requestType: ValueRequest as typeof ValueRequest,
+      requestStream: false,
+      responseType: DeleteValueResponse as typeof DeleteValueResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** A page of the values whose keys begin with a prefix, in the order of their bytes. */
+    list: {
+      name: "List",
+      requestType: ListValuesRequest as typeof ListValuesRequest,
+      requestStream: false,
+      responseType: ListValuesResponse as typeof ListValuesResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Begins an upload of ranges: a hidden value of a fixed size, whose ranges any clients write in any order. */
+    beginUpload: {
+      name: "BeginUpload",
+      requestType: BeginUploadRequest as typeof BeginUploadRequest,
+      requestStream: false,
+      responseType: BeginUploadResponse as typeof BeginUploadResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Writes a range of an upload. The first message says where it begins; each message may have bytes of it. */
+    writeRange: {
+      name: "WriteRange",
+      requestType: WriteRangeRequest as typeof WriteRangeRequest,
+      requestStream: true,
+      responseType: UploadCompletion as typeof UploadCompletion,
+      responseStream: false,
+      options: {},
+    },
+    /** How much of an upload has been written. */
+    describeUpload: {
+      name: "DescribeUpload",
+      requestType: ValueRequest as typeof ValueRequest,
+      requestStream: false,
+      responseType: UploadCompletion as typeof UploadCompletion,
+      responseStream: false,
+      options: {},
+    },
+    /** Makes an upload the value. */
+    finalizeUpload: {
+      name: "FinalizeUpload",
+      requestType: FinalizeUploadRequest as typeof FinalizeUploadRequest,
+      requestStream: false,
+      responseType: Value as typeof Value,
+      responseStream: false,
+      options: {},
+    },
+    /** Ends an upload, if there is one. */
+    abortUpload: {
+      name: "AbortUpload",
+      requestType: ValueRequest as typeof ValueRequest,
+      requestStream: false,
+      responseType: AbortUploadResponse as typeof AbortUploadResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Locks a value, or extends a lock: the value is not evicted, deleted or overwritten. */
+    lock: {
+      name: "Lock",
+      requestType: LockValueRequest as typeof LockValueRequest,
+      requestStream: false,
+      responseType: LockValueResponse as typeof LockValueResponse,
+      responseStream: false,
+      options: {},
+    },
+    unlock: {
+      name: "Unlock",
+      requestType: UnlockValueRequest as typeof UnlockValueRequest,
+      requestStream: false,
+      responseType: UnlockValueResponse as typeof UnlockValueResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Events of the keys with a prefix, until the client cancels. */
+    monitor: {
+      name: "Monitor",
+      requestType: MonitorValuesRequest as typeof MonitorValuesRequest,
+      requestStream: false,
+      responseType: MonitoredEvent as typeof MonitoredEvent,
       responseStream: true,
       options: {},
     },

@@ -208,7 +208,7 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
   status.watch({ store, view, members, notReady: () => httpListener.notReadyReasons() });
   const whole = values === undefined ? member.cache : withValues(values, isWritable)(member.cache);
   const cache = measured(metrics.reads)(authorized(security.authorization)(whole));
-  grpcListener.serve({ cache, members: router, objects, values: values?.service });
+  grpcListener.serve({ cache, members: router, objects, values: values?.service, clientValues });
   httpListener.serve(cache);
   s3Listener?.serve(cache);
   if (clientValues !== undefined) for (const listener of Object.values(valueListeners)) listener.serve(clientValues);

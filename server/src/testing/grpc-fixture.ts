@@ -10,6 +10,7 @@ import type { ListenAddress } from "../config/listen-address.js";
 import { systemClock } from "../runtime/clock.js";
 import type { Log } from "../runtime/log.js";
 import { MemoryCache } from "./memory-cache.js";
+import { MemoryValues } from "./memory-values.js";
 import { noSecurity } from "./no-security.js";
 import { rampBytes } from "./origin/ramp.js";
 import { knowsNoObjects } from "./other-members.js";
@@ -29,6 +30,7 @@ export function readRequest(fields: Partial<ReadRangeRequest> = {}): ReadRangeRe
 export class GrpcFixture implements AsyncDisposable {
   readonly clock = new ManualClock();
   readonly cache = new MemoryCache();
+  readonly values = new MemoryValues(this.clock);
   readonly clients = new Clients(noLimits, systemClock);
   readonly logged: Record<string, unknown>[] = [];
   readonly debugLogged: Record<string, unknown>[] = [];
@@ -55,6 +57,12 @@ export class GrpcFixture implements AsyncDisposable {
 
   /** Answers calls from now on. */
   serve(): void {
+    const { cache, values } = this;
+    this.#listener.serve({ cache, members: cache, objects: knowsNoObjects, clientValues: values });
+  }
+
+  /** Answers as a member without buckets of values. */
+  serveWithoutValues(): void {
     const { cache } = this;
     this.#listener.serve({ cache, members: cache, objects: knowsNoObjects });
   }
@@ -106,7 +114,11 @@ export class GrpcFixture implements AsyncDisposable {
   }
 
   #borrowed(): typeof nothing {
-    return { calls: this.listener.runningCalls, reads: this.cache.openReads, slices: this.cache.openSlices };
+    return {
+      calls: this.listener.runningCalls,
+      reads: this.cache.openReads,
+      slices: this.cache.openSlices + this.values.openSlices,
+    };
   }
 }
 

@@ -1,23 +1,24 @@
-import { CacheError, type ObjectRef, parseObjectUrl } from "@frontcache/proto";
+import {
+  CacheError,
+  type Completion,
+  type ObjectRef,
+  parseObjectUrl,
+  type ValueDescription,
+  type ValueEvent,
+  type ValueInfo,
+} from "@frontcache/proto";
 import type { Slice } from "../runtime/slice.js";
 import type { Principal } from "../security/principal.js";
 
-/** A value: an object without an origin, `cache://bucket/key`. */
-export interface ValueInfo {
-  readonly url: string;
-  /** Hybrid logical time and member as text. Of two versions, the one that compares larger is the newer one. */
-  readonly version: string;
-  readonly size: number;
-  /** Milliseconds since 1970. */
-  readonly createdMs: number;
-  /** From then on the value is missing. Undefined: it never expires. */
-  readonly expiresMs: number | undefined;
-  /** A number that the client chose, 0 to 2^32 - 1. */
-  readonly flags: number;
-  /** What the client said about the value. Names in lower case. */
-  readonly metadata: Readonly<Record<string, string>>;
-  readonly contentType: string | undefined;
-}
+export {
+  type ByteSpan,
+  type Completion,
+  type ConflictReason,
+  ValueConflict,
+  type ValueDescription,
+  type ValueEvent,
+  type ValueInfo,
+} from "@frontcache/proto";
 
 /** What every request for a value carries. Grants are checked by the caller's `authorizedValues`. */
 export interface ValueRequest {
@@ -26,16 +27,6 @@ export interface ValueRequest {
   readonly principal: Principal;
   /** Aborting it ends the request. */
   readonly signal: AbortSignal;
-}
-
-/** What a client says about a new value. */
-export interface ValueDescription {
-  /** 0: never expires. Undefined: as long as values of the bucket live by default. */
-  readonly ttlSeconds?: number | undefined;
-  /** Absent: 0. */
-  readonly flags?: number | undefined;
-  readonly metadata?: Readonly<Record<string, string>> | undefined;
-  readonly contentType?: string | undefined;
 }
 
 export interface PutRequest extends ValueRequest, ValueDescription {
@@ -74,21 +65,6 @@ export interface ValueRead {
   close(): void;
 }
 
-/** A range of bytes: `end` is one past the last. */
-export interface ByteSpan {
-  readonly start: number;
-  readonly end: number;
-}
-
-/** How much of a sparse upload, or of a part of it, has been written. */
-export interface Completion {
-  readonly size: number;
-  readonly presentBytes: number;
-  /** Sorted, disjoint, not adjacent. */
-  readonly present: readonly ByteSpan[];
-  readonly missing: readonly ByteSpan[];
-}
-
 export interface BeginRequest extends ValueRequest, ValueDescription {
   /** More than 0. */
   readonly size: number;
@@ -122,14 +98,6 @@ export interface LockRequest extends ValueRequest {
   readonly seconds: number;
 }
 
-/** An event of a key: a writer began, a value can be read, a value was deleted or has expired. */
-export interface ValueEvent {
-  readonly event: "insert" | "ready" | "delete";
-  readonly url: string;
-  /** Of `ready`. */
-  readonly info?: ValueInfo | undefined;
-}
-
 export interface MonitorRequest {
   readonly bucket: string;
   /** Keys begin with it. A whole key is a prefix, too: compare the events' URLs. */
@@ -161,22 +129,6 @@ export interface ValueStats {
   /** Writers at work here. */
   readonly writers: number;
   readonly locks: number;
-}
-
-/** What a conflict is about. */
-export type ConflictReason = "already_started" | "exists" | "incomplete" | "locked" | "finalizing";
-
-/** A request that another one, or the state of the value, stands against. HTTP interfaces answer 409. */
-export class ValueConflict extends CacheError {
-  readonly reason: ConflictReason;
-  /** Of `incomplete`. */
-  readonly completion: Completion | undefined;
-
-  constructor(reason: ConflictReason, message: string, completion?: Completion) {
-    super("FAILED_PRECONDITION", message, { s3Code: "OperationAborted" });
-    this.reason = reason;
-    this.completion = completion;
-  }
 }
 
 /** The port to values. Any member answers any request. All methods reject with a CacheError. */
@@ -214,6 +166,9 @@ const MAX_TTL_SECONDS = 100 * 365 * 86_400;
 export const MAX_FLAGS = 0xffff_ffff;
 /** Bytes of names and values of metadata, as in S3. */
 const MAX_METADATA_BYTES = 2 << 10;
+/** Names of metadata are parts of the names of headers. */
+const METADATA_NAME = /^[!#$%&'*+.^_`|~0-9a-z-]+$/;
+const HEADER_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 /** The largest value: 64 Ki blocks of 16 MiB. */
 export const MAX_VALUE_BYTES = 2 ** 40;
 
@@ -233,6 +188,11 @@ export function checkDescription(
   if (!isTtl) throw invalid(url, `the time to live is a whole number of seconds, 0 (never expires) to ${MAX_TTL_SECONDS}`);
   const isFlags = Number.isInteger(flags) && flags >= 0 && flags <= MAX_FLAGS;
   if (!isFlags) throw invalid(url, `flags are a whole number, 0 to ${MAX_FLAGS}`);
+  if (!HEADER_VALUE.test(contentType)) throw invalid(url, "the content type is not a header's value");
+  const wrong = Object.keys(metadata).find((name) => !METADATA_NAME.test(name));
+  if (wrong !== undefined) {
+    throw invalid(url, `the name of metadata ${JSON.stringify(wrong)} is not that of a header in lower case`);
+  }
   const bytes = Object.entries(metadata).reduce(
     (sum, [name, value]) => sum + Buffer.byteLength(name + value),
     contentType.length,

@@ -1,5 +1,10 @@
 import {
   type CacheError,
+  COMPLETION_TRAILER,
+  CONFLICT_TRAILER,
+  conflictReasonOf,
+  decodeCompletion,
+  encodeCompletion,
   headersFromLines,
   LACKS_HEADER,
   lackingFrom,
@@ -7,6 +12,7 @@ import {
   type S3Code,
   s3CodeOf,
   TRIED_HEADER,
+  ValueConflict,
 } from "@frontcache/proto";
 import { Metadata, type ServiceError, status } from "@grpc/grpc-js";
 import type { Access } from "../access.js";
@@ -30,12 +36,34 @@ const ANSWERED = "frontcache-answered";
 const S3_CODE = "frontcache-s3-code";
 
 /** Returns the trailers of a member's error. A new object each time, because grpc-js adds to it. */
-export function answeredTrailers({ isOriginTried, s3Code }: Pick<CacheError, "isOriginTried" | "s3Code">): Metadata {
+export function answeredTrailers(error: Pick<CacheError, "isOriginTried" | "s3Code">): Metadata {
+  const { isOriginTried, s3Code } = error;
   const trailers = new Metadata();
   trailers.set(ANSWERED, "1");
   if (isOriginTried) trailers.set(TRIED_HEADER, "1");
   if (s3Code !== undefined) trailers.set(S3_CODE, s3Code);
+  if (error instanceof ValueConflict) {
+    trailers.set(CONFLICT_TRAILER, error.reason);
+    const completion = error.completion && encodeCompletion(error.completion);
+    if (completion !== undefined && completion.length <= MAX_COMPLETION_BYTES) trailers.set(COMPLETION_TRAILER, completion);
+  }
   return trailers;
+}
+
+/** Trailers have little room. A completion in many pieces is left out: DescribeUpload has it. */
+const MAX_COMPLETION_BYTES = 2 << 10;
+
+/** Returns the conflict that the trailers of an error report; undefined: none. */
+export function conflictIn(
+  { metadata }: Partial<Pick<ServiceError, "metadata">>,
+  message: string,
+  cause: unknown,
+): ValueConflict | undefined {
+  const reason = conflictReasonOf(metadata?.get(CONFLICT_TRAILER)[0]);
+  if (reason === undefined) return undefined;
+  const [completion] = metadata?.get(COMPLETION_TRAILER) ?? [];
+  const known = typeof completion === "object" ? decodeCompletion(completion) : undefined;
+  return new ValueConflict(reason, message, known, { cause });
 }
 
 /** Returns S3's code of an error; undefined: the trailers name none. */

@@ -3,7 +3,7 @@ import { type CallOptions, type ClientReadableStream, type ClientUnaryCall, type
 import type { AnswerSource, CallLimits, MemberAddress } from "../ports.js";
 import { Unreachable } from "../ports.js";
 import type { SilenceWatch, WaitingCall } from "../silence-watch.js";
-import { isOriginTried, isUnreachable, s3CodeIn } from "./call-metadata.js";
+import { conflictIn, isOriginTried, isUnreachable, s3CodeIn } from "./call-metadata.js";
 import type { ServiceCalls } from "./grpc-channels.js";
 
 /** One gRPC call to one member. */
@@ -145,6 +145,8 @@ function failureOf(error: ServiceError, { address, subject, limits, silence }: G
   }
   const code = errorCodeOfGrpc(error.code);
   const message = error.details.includes(subject) ? error.details : `${subject}: ${error.details}`;
+  const conflict = conflictIn(error, message, error);
+  if (conflict !== undefined) return conflict;
   return new CacheError(code, message, { cause: error, isOriginTried: isOriginTried(error), s3Code: s3CodeIn(error) });
 }
 

@@ -8,4 +8,4 @@ export {
   isUnreachable,
 } from "./call-metadata.js";
 export { channelCredentials } from "./grpc-channels.js";
-export { CacheServiceClient, cacheService, routerService } from "./service.js";
+export { CacheServiceClient, cacheService, routerService, ValueServiceClient, valueService } from "./service.js";

@@ -1,11 +1,13 @@
 import {
   CacheServiceDefinition,
+  decodeAnyNumbers,
   decodeLookupOwnerRequest,
   decodeReadRangeRequest,
   decodeReadRangeResponse,
   encodeReadRangeResponse,
   type MessageFns,
   RouterServiceDefinition,
+  ValueServiceDefinition,
 } from "@frontcache/proto";
 import {
   type CallOptions,
@@ -14,6 +16,7 @@ import {
   type ClientOptions,
   type ClientReadableStream,
   type ClientUnaryCall,
+  type ClientWritableStream,
   type Metadata,
   type MethodDefinition,
   makeGenericClientConstructor,
@@ -30,6 +33,7 @@ interface Method {
   readonly name: string;
   readonly requestType: MessageFns<unknown>;
   readonly responseType: MessageFns<unknown>;
+  readonly requestStream: boolean;
   readonly responseStream: boolean;
 }
 
@@ -54,12 +58,19 @@ interface StreamingCall<Request, Response> {
   (request: Request, metadata?: Metadata, options?: Partial<CallOptions>): ClientReadableStream<Response>;
 }
 
+interface UploadCall<Request, Response> {
+  (metadata: Metadata, options: Partial<CallOptions>, callback: Callback<Response>): ClientWritableStream<Request>;
+  (callback: Callback<Response>): ClientWritableStream<Request>;
+}
+
+type CallOf<M extends Method> = M["requestStream"] extends true
+  ? UploadCall<RequestOf<M>, ResponseOf<M>>
+  : M["responseStream"] extends true
+    ? StreamingCall<RequestOf<M>, ResponseOf<M>>
+    : UnaryCall<RequestOf<M>, ResponseOf<M>>;
+
 /** A client of a service with grpc-js's calling conventions. */
-export type ClientOf<C extends Contract> = Client & {
-  readonly [Name in keyof C["methods"]]: C["methods"][Name]["responseStream"] extends true
-    ? StreamingCall<RequestOf<C["methods"][Name]>, ResponseOf<C["methods"][Name]>>
-    : UnaryCall<RequestOf<C["methods"][Name]>, ResponseOf<C["methods"][Name]>>;
-};
+export type ClientOf<C extends Contract> = Client & { readonly [Name in keyof C["methods"]]: CallOf<C["methods"][Name]> };
 
 type ClientClass<C extends Contract> = new (
   address: string,
@@ -68,13 +79,13 @@ type ClientClass<C extends Contract> = new (
 ) => ClientOf<C>;
 
 function serviceOf<C extends Contract>({ fullName, methods }: C): ServiceOf<C> {
-  const entries = Object.entries(methods).map(([key, { name, requestType, responseType, responseStream }]) => {
+  const entries = Object.entries(methods).map(([key, { name, requestType, responseType, requestStream, responseStream }]) => {
     const method: MethodDefinition<unknown, unknown> = {
       path: `/${fullName}/${name}`,
-      requestStream: false,
+      requestStream,
       responseStream,
       requestSerialize: (message) => Buffer.from(requestType.encode(message).finish()),
-      requestDeserialize: (bytes) => requestType.decode(bytes),
+      requestDeserialize: (bytes) => decodeAnyNumbers(requestType, bytes),
       responseSerialize: (message) => Buffer.from(responseType.encode(message).finish()),
       responseDeserialize: (bytes) => responseType.decode(bytes),
     };
@@ -103,6 +114,16 @@ const router = serviceOf(RouterServiceDefinition);
 export const routerService: ServiceOf<RouterServiceDefinition> = {
   lookupOwner: { ...router.lookupOwner, requestDeserialize: decodeLookupOwnerRequest },
 };
+
+/** ValueService, with which clients write and read values. */
+export const valueService: ServiceOf<ValueServiceDefinition> = serviceOf(ValueServiceDefinition);
+
+export type ValueServiceClient = ClientOf<ValueServiceDefinition>;
+
+export const ValueServiceClient = makeGenericClientConstructor(
+  valueService,
+  ValueServiceDefinition.fullName,
+) as unknown as ClientClass<ValueServiceDefinition>;
 
 export type CacheServiceClient = ClientOf<CacheServiceDefinition>;
 

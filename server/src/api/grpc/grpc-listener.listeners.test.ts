@@ -211,7 +211,12 @@ describe("reflection", () => {
       });
     expect(await ask({ list_services: "*" })).toMatchObject({
       list_services_response: {
-        service: [{ name: "cache.RouterService" }, { name: "cache.CacheService" }, { name: "grpc.health.v1.Health" }],
+        service: [
+          { name: "cache.RouterService" },
+          { name: "cache.CacheService" },
+          { name: "cache.ValueService" },
+          { name: "grpc.health.v1.Health" },
+        ],
       },
     });
     const described = await ask({ file_containing_symbol: "cache.CacheService.ReadRange" });

@@ -1,9 +1,9 @@
 import { setMaxListeners } from "node:events";
 import { createServer, type Server as NetServer, type Socket } from "node:net";
 import { createServer as createTlsServer } from "node:tls";
-import { routerService } from "@frontcache/client/grpc";
+import { routerService, valueService } from "@frontcache/client/grpc";
 import { ListenerHandshake } from "@frontcache/client/members";
-import { CacheServiceDefinition, listenerOptions, RouterServiceDefinition } from "@frontcache/proto";
+import { CacheServiceDefinition, listenerOptions, RouterServiceDefinition, ValueServiceDefinition } from "@frontcache/proto";
 import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { HealthImplementation, type ServingStatus } from "grpc-health-check";
 import type { HostPort } from "../../config/addresses.js";
@@ -18,6 +18,7 @@ import { FailureCount } from "../../security/failure-count.js";
 import { peerOf } from "../../security/member-authentication.js";
 import type { Security, TlsSecurity } from "../../security/member-security.js";
 import type { ValueService } from "../../values/value-service.js";
+import type { Values } from "../../values/values.js";
 import { NotServing } from "../call-status.js";
 import type { Clients } from "../limits/clients.js";
 import { ListeningPort } from "../listening-port.js";
@@ -25,9 +26,10 @@ import { cacheServiceHandlers, routerServiceHandlers, servedMethods } from "./ca
 import { CallAuthentication } from "./call-authentication.js";
 import { addReflection } from "./reflection.js";
 import { RunningCalls } from "./running-calls.js";
+import { valueServiceHandlers } from "./value-service-handlers.js";
 
 /** The names in health checks: the whole process, and its services. */
-const HEALTH_NAMES = ["", CacheServiceDefinition.fullName, RouterServiceDefinition.fullName];
+const HEALTH_NAMES = ["", CacheServiceDefinition.fullName, RouterServiceDefinition.fullName, ValueServiceDefinition.fullName];
 
 /** Time to send the trailers of the last call. Streams that are open after it are watches of the health service. */
 const FLUSH_MS = 100;
@@ -61,6 +63,8 @@ export interface Serving {
   readonly objects: ObjectService;
   /** Absent: this member keeps no values. */
   readonly values?: ValueService | undefined;
+  /** The same values as clients may use them. */
+  readonly clientValues?: Values | undefined;
 }
 
 /**
@@ -101,6 +105,7 @@ export class GrpcListener {
       members: () => this.#whenServing.members,
       objects: () => this.#whenServing.objects,
       values: () => this.#whenServing.values,
+      clientValues: () => this.#whenServing.clientValues,
     };
     const authentication = new CallAuthentication({
       connectionOf: (peer) => this.#authentications.get(peer),
@@ -115,6 +120,7 @@ export class GrpcListener {
     const service = { ...served, ...calls, authorization, clock, log };
     this.#grpc.addService(servedMethods, authentication.authenticatedOnly(cacheServiceHandlers(service)));
     this.#grpc.addService(routerService, authentication.authenticatedOnly(routerServiceHandlers(service)));
+    this.#grpc.addService(valueService, authentication.authenticatedOnly(valueServiceHandlers(service)));
     // Kubernetes calls it without a token.
     this.#health.addToServer(this.#grpc);
     addReflection(this.#grpc, (handlers) => authentication.authenticatedOnly(handlers));

@@ -53,6 +53,8 @@ export function unaryCall<Request extends object, Response>(
   };
 }
 
-function urlOf(request: object): string | undefined {
-  return "key" in request && typeof request.key === "string" ? request.key : undefined;
+/** The URL that a request names. */
+export function urlOf(request: object): string | undefined {
+  const url = "key" in request ? request.key : "url" in request ? request.url : undefined;
+  return typeof url === "string" ? url : undefined;
 }
