@@ -115,7 +115,7 @@ describe("a member with the members' key", () => {
         call,
       ),
       connections.objects.renewLeases(address, { name, ids: [1] }, call),
-      connections.objects.handOver(address, { name, hash: "" }, () => {}, call),
+      connections.objects.handOver(address, { name, hash: "", home: "" }, () => {}, call),
     ];
     const outcomes = async (name: string): Promise<string[]> =>
       (await Promise.allSettled(calls(name))).map((outcome) =>

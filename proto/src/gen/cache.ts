@@ -288,6 +288,8 @@ export interface HandOverRequest {
   name: string;
   /** of the sender's member list */
   hash: string;
+  /** the sender decides in place of this member, which does not answer it; empty: the sender is the home */
+  home: string;
 }
 
 export interface HandedOverRecord {
@@ -3160,7 +3162,7 @@ export const VersionChangedResponse: MessageFns<VersionChangedResponse> = {
 };
 
 function createBaseHandOverRequest(): HandOverRequest {
-  return { name: "", hash: "" };
+  return { name: "", hash: "", home: "" };
 }
 
 export const HandOverRequest: MessageFns<HandOverRequest> = {
@@ -3170,6 +3172,9 @@ export const HandOverRequest: MessageFns<HandOverRequest> = {
     }
     if (message.hash !== "") {
       writer.uint32(18).string(message.hash);
+    }
+    if (message.home !== "") {
+      writer.uint32(26).string(message.home);
     }
     return writer;
   },
@@ -3203,6 +3208,14 @@ export const HandOverRequest: MessageFns<HandOverRequest> = {
             message.hash = reader.string();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.home = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3222,6 +3235,7 @@ export const HandOverRequest: MessageFns<HandOverRequest> = {
     const message = createBaseHandOverRequest();
     message.name = object.name ?? "";
     message.hash = object.hash ?? "";
+    message.home = object.home ?? "";
     return message;
   },
 };

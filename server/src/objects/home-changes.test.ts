@@ -86,8 +86,12 @@ describe("the next member on the ring", () => {
     expect((await b!.current(ref)).info.version).toBe(older);
     gone.add("b");
     objects.put(ref.url, "two");
+    c!.origin.faults.place({ latencyMs: 1_000 });
     const asked = c!.current(ref);
-    await eventually(() => expect(c!.origin.calls.length).toBe(1));
+    await eventually(() => {
+      clock.advance(50);
+      expect(c!.origin.calls.length).toBe(1);
+    });
     gone.delete("b");
     c!.update(listOf("b", "c"));
     expect((await homes.whileTimePasses(asked)).info.version).toBe(older);
@@ -128,6 +132,49 @@ describe("the next member on the ring", () => {
     const newer = objects.put(ref.url, "two");
     for (const member of [c!, b!]) expect((await homes.whileTimePasses(member.current(ref))).info.version).toBe(newer);
     expect([b!, c!].map((member) => member.origin.calls.length > 0)).toEqual([false, true]);
+  });
+
+  it("has a member stop deciding about objects of the home that the home has not taken over, before it decides itself", async () => {
+    const wider = listOf("a", "b", "c");
+    const ref = objectOf(wider, "c", "b");
+    objects.put(ref.url, "one");
+    const a = await homes.start("a", listOf("a"));
+    await a.current(ref);
+    const b = await homes.start("b", wider);
+    gone.add("c");
+    a.update(wider);
+    await homes.whileTimePasses(Promise.all([a, b].map((member) => member.homes.tookOver())));
+    await a.current(ref);
+    expect(a.homes.decides(ref.url)).toBe(true);
+    const newer = objects.put(ref.url, "two");
+    expect((await homes.whileTimePasses(b.current(ref))).info.version).toBe(newer);
+    expect(a.homes.decides(ref.url)).toBe(false);
+    expect((await homes.whileTimePasses(a.current(ref))).info.version).toBe(newer);
+  });
+
+  it("asks, while the home is gone, the member that decides by an older list", async () => {
+    const wider = listOf("a", "b", "c");
+    const ref = objectOf(wider, "c", "b");
+    const older = objects.put(ref.url, "one");
+    const a = await homes.start("a", listOf("a"));
+    await a.current(ref);
+    const b = await homes.start("b", listOf("b", "c"));
+    await homes.whileTimePasses(b.homes.tookOver());
+    gone.add("c");
+    b.update(wider);
+    objects.put(ref.url, "two");
+    expect((await homes.whileTimePasses(b.current(ref))).info.version).toBe(older);
+  });
+
+  it("decides itself when a member that might decide too is gone for as long as its leases last", async () => {
+    const [, b] = await homes.startAll("a", "b", "c");
+    const ref = objectOf(b!.view.current, "a", "b");
+    const version = objects.put(ref.url, "one");
+    gone.add("a");
+    gone.add("c");
+    const begunMs = clock.monotonicMs();
+    expect((await homes.whileTimePasses(b!.current(ref))).info.version).toBe(version);
+    expect(clock.monotonicMs() - begunMs).toBeGreaterThanOrEqual(LEASE_MS);
   });
 
   it("hands over to the home that is back", async () => {
@@ -188,7 +235,7 @@ describe("a member of whose objects another one becomes the home", () => {
     gone.add("c");
     void a!.homes.verify(ref, objects.put(ref.url, "two"), new AbortController().signal);
     await eventually(() => expect(a!.homes.changing(ref.url)).toBeDefined());
-    const handedOver = a!.homes.handOver({ name: "d", hash: wider.hash }, async () => {});
+    const handedOver = a!.homes.handOver({ name: "d", hash: wider.hash, home: "" }, async () => {});
     expect(a!.homes.decides(ref.url)).toBe(false);
     expect(a!.homes.changing(ref.url)).toBeDefined();
     clock.advance(LEASE_MS);

@@ -174,6 +174,14 @@ export class HomeChanges {
     return (url) => before?.(url) === true || (wasGone && current.owner(url, 0, 1)?.name === this.#self.name);
   }
 
+  /**
+   * Another member decides in place of a home that cannot be reached. Returns whether this member decided until now about objects of
+   * that home, because the home has not taken over.
+   */
+  released(home: string): boolean {
+    return this.#retained.delete(home);
+  }
+
   /** Whether this member is the object's home, or the next one on the ring, which decides in place of the home. */
   isSubstitute(url: string): boolean {
     return [0, 1].some((rank) => this.#current.owner(url, 0, rank)?.name === this.#self.name);
@@ -187,6 +195,11 @@ export class HomeChanges {
       this.#gone.set(name, sinceMs);
     }
     return sinceMs;
+  }
+
+  /** Whether the member has not answered since this moment, monotonic milliseconds. */
+  isGoneSince(name: string, sinceMs: number): boolean {
+    return this.#gone.get(name) === sinceMs;
   }
 
   /** The member answers. */

@@ -32,6 +32,7 @@ import { ObservedVersions } from "./observed-versions.js";
 import type { Peers } from "./peers.js";
 import { leasedRecord, RecordLookup, Undecided, type Wanted } from "./record-lookup.js";
 import { RecordQuestions } from "./record-questions.js";
+import { RetainingMembers } from "./retaining-members.js";
 import { SharedQuestions } from "./shared-questions.js";
 import { Standstill } from "./standstill.js";
 import { Substitution } from "./substitution.js";
@@ -72,6 +73,7 @@ export class ObjectHomes {
   /** Who decides. */
   readonly #changes: HomeChanges;
   readonly #takeOvers: TakeOvers;
+  readonly #retaining: RetainingMembers;
   readonly #standstill: Standstill;
   /** What this member decides. */
   readonly #decided: DecidedRecords;
@@ -104,13 +106,15 @@ export class ObjectHomes {
     const takeOvers = new TakeOvers({ peers, changes, decided, records, clock, signal });
     const standstill = new Standstill(clock, () => takeOvers.stoodStill());
     const shared = { peers, changes, decided, records, clock, signal, agreed: this.#agreed };
-    const substitution = new Substitution(shared);
+    const retaining = new RetainingMembers(shared);
+    const substitution = new Substitution({ ...shared, retaining });
     const questions = new RecordQuestions(peers, clock, signal);
-    const lookup = new RecordLookup({ ...shared, standstill, held, questions, substitution, staleIfError });
+    const lookup = new RecordLookup({ ...shared, standstill, held, questions, retaining, substitution, staleIfError });
     this.#changes = changes;
     this.#decided = decided;
     this.#held = held;
     this.#takeOvers = takeOvers;
+    this.#retaining = retaining;
     this.#standstill = standstill;
     this.#substitution = substitution;
     this.#lookup = lookup;
@@ -271,7 +275,7 @@ export class ObjectHomes {
     this.#standstill.stop();
     this.#held.close();
     this.#closing.abort(new CacheError("CANCELLED", "the member is closing"));
-    await this.#takeOvers.closed();
+    await Promise.all([this.#takeOvers.closed(), this.#retaining.closed()]);
   }
 
   /** Answers another member's questions. Each answer is reported as soon as it is known. */

@@ -12,6 +12,7 @@ import type { HeldLeases } from "./held-leases.js";
 import type { Decider, HomeChanges } from "./home-changes.js";
 import type { Peers } from "./peers.js";
 import type { AnsweredQuestion, Hints, RecordQuestions } from "./record-questions.js";
+import type { RetainingMembers } from "./retaining-members.js";
 import type { Standstill } from "./standstill.js";
 import type { Substitution } from "./substitution.js";
 
@@ -74,6 +75,7 @@ export interface RecordLookupOptions {
   readonly decided: DecidedRecords;
   readonly held: HeldLeases;
   readonly questions: RecordQuestions;
+  readonly retaining: RetainingMembers;
   readonly substitution: Substitution;
   /** By URL: the version that this member and the home agreed on last. */
   readonly agreed: BoundedMap<string, string>;
@@ -153,7 +155,7 @@ export class RecordLookup {
    * A member that does not decide in 3 asks the origin before it decides later, whatever is handed over to it.
    */
   async atDecider<Result>(url: string, hops: number, signal: AbortSignal, at: AtDecider<Result>): Promise<Result> {
-    const { clock } = this.#options;
+    const { clock, changes, retaining } = this.#options;
     const begunMs = clock.monotonicMs();
     let own: { readonly result: Result } | undefined;
     for (let undecided = 1; ; ) {
@@ -170,8 +172,13 @@ export class RecordLookup {
         const answer = await untilAborted(at.elsewhere(this.#membersToAsk(decider, url, hops), hops), signal);
         if (answer !== undefined) return at.answered(answer);
         if (!this.#isDecider(decider, url)) continue;
-        const substitutes = this.#options.changes.notConfirmed(url).filter(({ name }) => name !== decider.name);
+        const substitutes = changes.notConfirmed(url).filter(({ name }) => name !== decider.name);
         if (substitutes.length > 0) return at.answered(await this.#firstDecided(url, substitutes, at, hops, signal));
+        const isHome = changes.current.owner(url, 0)?.name === decider.name;
+        const others = isHome ? await untilAborted(retaining.of(decider), signal) : [];
+        // Each of them answers only if it decides.
+        if (others.length > 0) return at.answered(await this.#firstDecided(url, others, at, MOST_HOPS, signal));
+        if (!this.#isDecider(decider, url)) continue;
         const result = await untilAborted(at.inPlaceOf(decider), signal);
         if (this.#isDecider(decider, url)) return result;
         continue;

@@ -4,10 +4,10 @@ import type { CurrentRecord } from "../cache/freshness.js";
 import type { Clock } from "../runtime/clock.js";
 import type { DecidedRecords, Decision } from "./decided-records.js";
 import type { HomeChanges } from "./home-changes.js";
-import type { Peers } from "./peers.js";
+import type { RetainingMembers } from "./retaining-members.js";
 
 export interface SubstitutionOptions {
-  readonly peers: Pick<Peers, "answeredAtMs">;
+  readonly retaining: RetainingMembers;
   readonly changes: HomeChanges;
   readonly decided: DecidedRecords;
   /** By URL: the version that this member and the home agreed on last. */
@@ -37,11 +37,14 @@ export class Substitution {
 
   /** The record of an object about which a member decided that is gone. Undefined: there is no such object. */
   async record(gone: MemberInfo, ref: ObjectRef, wanted: Wanted): Promise<CurrentRecord | undefined> {
-    const { changes, clock } = this.#options;
-    const sinceMs = this.#goneSince(gone);
+    const { retaining, changes, clock } = this.#options;
+    const sinceMs = retaining.goneSinceMs(gone);
     // Another member may have decided in the meantime, unless this one is the only one that may.
     const mayRemember = changes.isSubstitute(ref.url) && changes.leasesLastMs(sinceMs) === 0;
-    const record = await this.#observe(ref, wanted, { sinceMs, notBeforeMs: mayRemember ? sinceMs : clock.monotonicMs() });
+    const record = await this.#observe(ref, wanted, {
+      sinceMs,
+      notBeforeMs: mayRemember ? retaining.undecidedSinceMs(gone) : clock.monotonicMs(),
+    });
     if (record !== undefined) this.#options.agreed.set(ref.url, record.info.version);
     return record;
   }
@@ -57,19 +60,13 @@ export class Substitution {
 
   /** Resolves when no lease can be valid that was granted by a member that is gone; undefined: by any member until now. */
   leasesEnd(gone: MemberInfo | undefined): Promise<void> {
-    return this.#leasesEnd(gone === undefined ? this.#options.clock.monotonicMs() : this.#goneSince(gone));
+    const { clock, retaining } = this.#options;
+    return this.#leasesEnd(gone === undefined ? clock.monotonicMs() : retaining.goneSinceMs(gone));
   }
 
   /** Resolves when the version that was observed in place of a gone member may be handed out. Undefined: it may. */
   waiting(url: string): Promise<void> | undefined {
     return this.#waiting.size === 0 ? undefined : this.#waiting.get(url);
-  }
-
-  /** Since when a member does not answer. One that has answered a probe may have granted leases after it. */
-  #goneSince(member: MemberInfo): number {
-    const { changes, peers } = this.#options;
-    if (peers.answeredAtMs(member) >= changes.isGone(member.name)) changes.answered(member.name);
-    return changes.isGone(member.name);
   }
 
   /** Asks the origin. Another version than the agreed one waits for the leases of older ones, which nobody has granted since then. */

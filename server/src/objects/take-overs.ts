@@ -83,11 +83,20 @@ export class TakeOvers {
    * 1. This member decides nothing about these objects from now on. Questions that wait for the origin are asked again of the new home.
    * 2. All leases of these objects end, those of older versions included.
    * 3. What was observed until then is sent, then the confirmation.
+   * If the other member decides in place of a home that is gone, this one stops deciding about the objects of that home.
    */
-  async handOver({ name, hash }: HandOverRequest, send: (records: HandedOverRecord[]) => Promise<void>): Promise<boolean> {
+  async handOver(
+    { name, hash, home: gone }: HandOverRequest,
+    send: (records: HandedOverRecord[]) => Promise<void>,
+  ): Promise<boolean> {
     const { changes, decided, records, peers, clock } = this.#options;
     const { current } = changes;
     if (hash !== current.hash || !changes.mayHandOver) return false;
+    if (gone !== "") {
+      // The other member asks the origin before it decides: it needs no records.
+      if (changes.released(gone)) await decided.release((url) => changes.decider(url) !== "here");
+      return true;
+    }
     const isTheirs = (url: string): boolean => current.owner(url, 0)?.name === name;
     const decidedUntilNow = changes.handedOver(name);
     // It decides from here on. A circuit that is still open would have this member substitute for it.
@@ -174,7 +183,7 @@ export class TakeOvers {
       records.observe(key, { info, isBucketMissing: bucketMissing, askedAtMs: sentAtMs - ageMs });
     };
     const call = peers.call(from.name, signal, CALL_MS);
-    const request = { name: peers.self.name, hash: changes.current.hash };
+    const request = { name: peers.self.name, hash: changes.current.hash, home: "" };
     return peers.connections.objects.handOver(from, request, onRecord, call).finally(() => call.end());
   }
 }
