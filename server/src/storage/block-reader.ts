@@ -170,23 +170,20 @@ export class BlockReader {
 export class StorePin implements BlockPin {
   readonly #block: CachedBlock;
   readonly #reader: BlockReader;
+  readonly #references: References;
 
   readonly id: BlockId;
   readonly info: ObjectInfo;
-  /** May be called repeatedly. */
-  readonly release: () => void;
   #released = false;
 
   constructor(block: CachedBlock, reader: BlockReader, references: References) {
     this.#block = block;
     this.#reader = reader;
+    this.#references = references;
     this.id = block.id;
     this.info = block.info;
     block.acquire();
-    this.release = references.add(() => {
-      this.#released = true;
-      block.release();
-    });
+    references.acquire();
   }
 
   has(segment: number): boolean {
@@ -195,5 +192,13 @@ export class StorePin implements BlockPin {
 
   read(start: number, end: number): Slice | Promise<Slice | undefined> | undefined {
     return this.#released ? undefined : this.#reader.read(this.#block, start, end);
+  }
+
+  /** May be called repeatedly. */
+  release(): void {
+    if (this.#released) return;
+    this.#released = true;
+    this.#references.remove();
+    this.#block.release();
   }
 }

@@ -52,7 +52,7 @@ class DecompressedAnswer {
       const busy = client.beginRead();
       if (busy !== undefined) throw busy;
       this.#isCounted = true;
-      const stored = makeHeaders(info, info).all;
+      const stored = makeHeaders(info, info).all.pairs;
       const kept = stored.filter((_, at) => !OF_STORED_BYTES.test(stored[at - (at % 2)]!));
       const head = [...kept, "Warning", "214 UploadServer gunzipped", ...VIA, REQUEST_ID_HEADER, requestId];
       if (request.method !== "HEAD") {

@@ -1,5 +1,6 @@
 import { type BucketRef, CacheError, schemeOfPath } from "@frontcache/proto";
 import type { Cache } from "../../routing/cache.js";
+import type { Clock } from "../../runtime/clock.js";
 import { Query } from "../../runtime/query.js";
 import type { PresentedRequest } from "../../security/authenticator.js";
 import type { Authorization } from "../../security/grants/authorization.js";
@@ -12,8 +13,16 @@ import { answerOperation } from "../s3/answer-operation.js";
 import { addCorsHeaders, answerPreflight, type Cors, corsQuestionOf } from "../s3/cors.js";
 import type { CorsQuestion, CorsRule } from "../s3/cors-rules.js";
 import { type ErrorResponse, errorResponseOf, sendError } from "../s3/error-response.js";
+import { answerObject } from "../s3/object-answer.js";
 import { recognize } from "../s3/operations.js";
-import { type Addressing, isHost, type RequestTarget, type S3Target, type TargetParser } from "../s3/request-target.js";
+import {
+  type Addressing,
+  isHost,
+  type ObjectTarget,
+  type RequestTarget,
+  type S3Target,
+  type TargetParser,
+} from "../s3/request-target.js";
 import { type HttpContext, type Reply, type Request, sourceOf } from "./http-context.js";
 import { answerProbe, isProbe } from "./pages.js";
 import { deniedPage, PASSWORD_REQUESTED, rejectUnauthenticated } from "./rejections.js";
@@ -24,9 +33,25 @@ const MAX_TARGET_BYTES = 8 << 10;
 
 /** Answers one request of any kind. Never throws. */
 export function answerRequest(context: HttpContext, targets: TargetParser, cors: Cors, serving: () => Serving): void {
+  const target = context.request.repeated?.target;
+  if (target !== undefined) {
+    answerAgain(context, target, targets.addressing, serving);
+    return;
+  }
   const question = corsQuestionOf(context);
   if (question === undefined) answerOwn(context, targets, serving);
   else answerForeignPage(context, targets, cors, question, serving);
+}
+
+/** Answers a request that differs in nothing but its range from one that was answered before. */
+function answerAgain(context: HttpContext, target: ObjectTarget, addressing: Addressing, serving: () => Serving): void {
+  const refuse = (error: ErrorResponse): void => sendError(context, error, resourceOf(context.request.url ?? "", addressing));
+  const proceed = (): void => {
+    const { served } = serving();
+    if (served === undefined) refuse(starting(context.response));
+    else answerObject(context, served, target);
+  };
+  authenticateRequest(context, serving(), proceed, refuse);
 }
 
 /** Authenticates a request, of a page or not, and answers it. */
@@ -96,7 +121,7 @@ function authenticate(
     }
   };
   try {
-    checkPresigned(request, clock.nowMs());
+    checkPresigned(request, clock);
   } catch (error) {
     const answer = errorResponseOf(error);
     recordUnauthenticated(context, authorization, answer);
@@ -114,10 +139,10 @@ function recordUnauthenticated(context: HttpContext, { audit }: Authorization, {
 }
 
 /** Throws S3's error if S3 would not accept the signature in the query of a request, whoever signed it. */
-function checkPresigned({ url = "" }: Request, nowMs: number): void {
+function checkPresigned({ url = "" }: Request, clock: Pick<Clock, "nowMs">): void {
   if (!mayBePresigned(url)) return;
   const presigned = presignedIn(new Query(url.slice(url.indexOf("?") + 1)));
-  if (presigned !== undefined) checkExpiry(presigned, nowMs);
+  if (presigned !== undefined) checkExpiry(presigned, clock.nowMs());
 }
 
 /** Answers a request of a page of another origin: a preflight, or any other request with headers for the page. */
@@ -242,8 +267,14 @@ function answerS3(context: HttpContext, target: S3Target, method: string, cache:
       return notAllowed(`${method} is not allowed against this resource`, recognized.allowed);
     case "operation":
       if (cache === undefined) return starting(context.response);
+      remember(context.request, target);
       return answerOperation(context, cache, recognized.operation, target);
   }
+}
+
+/** A plain request of an object has no query: it is a GetObject or a HeadObject, as those that repeat it. */
+function remember({ repeated }: Request, target: S3Target): void {
+  if (repeated !== undefined && target.scope === "object") repeated.target = target;
 }
 
 /** GCS's own clients put these paths behind the address that they are given. */

@@ -8,8 +8,10 @@ import type { Principal, RequestSource } from "../../security/principal.js";
 import type { ChunkSignatures } from "../../security/signatures/signer.js";
 import type { Client } from "../limits/clients.js";
 import type { ErrorResponse } from "../s3/error-response.js";
+import type { RequestedRange } from "../s3/range-header.js";
 import type { StrategyFor } from "../sending/send-strategy.js";
 import type { Sink } from "../sending/sending.js";
+import type { RepeatedRequest } from "./plain-request.js";
 
 /** The parts of a request that are used. Node's IncomingMessage has them. */
 export interface Request {
@@ -21,14 +23,28 @@ export interface Request {
   readonly rawHeaders?: readonly string[];
   /** It came in the form of frontcache's own clients and members. */
   readonly isPlain?: boolean;
+  /** Its range, as `parseRange` returns it, if `repeated` is present. */
+  readonly range?: RequestedRange | undefined;
+  /** The request of the same connection that it repeats. Absent: none is known. */
+  readonly repeated?: RepeatedRequest | undefined;
+}
+
+/** Headers that many responses share. */
+export interface SharedHeaders {
+  /** Names and values in turn. */
+  readonly pairs: readonly string[];
+  /** The first bytes of a head: the status line, and these headers. */
+  leadOf(status: number): Buffer;
 }
 
 /** The destination of a response. Node's ServerResponse implements it. */
 export interface Reply extends Sink {
   readonly headersSent: boolean;
   setHeader(name: "Connection", value: "close"): unknown;
-  /** `headers` alternates names and values. They are sent with the first bytes, or at the end. */
-  writeHead(status: number, headers: string[]): unknown;
+  /** `headers` alternates names and values. They are sent with the first bytes, or at the end, behind those that are shared. */
+  writeHead(status: number, headers: string[], shared?: SharedHeaders): unknown;
+  /** Whether `writeHead` takes shared headers. Absent: no. */
+  readonly takesShared?: boolean;
   /** `close`: the whole response was sent, or the connection is closed. */
   on(event: "close", listener: () => void): unknown;
 }

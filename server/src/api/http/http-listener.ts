@@ -74,12 +74,14 @@ export class HttpListener<Served = Cache> {
   readonly #connections = new Map<Socket, Connection>();
   readonly #socketCalls: SocketCalls | undefined;
   readonly #strategyFor: StrategyFor;
+  readonly #state: Serving<Served>;
   #served: Served | undefined;
   #shuttingDown = false;
   #closed: Promise<void> | undefined;
 
   private constructor(options: HttpListenerOptions<Served>) {
     this.#options = options;
+    this.#state = this.#stateOf(options);
     const { tls } = options.security;
     this.#socketCalls = tls === undefined ? options.socketCalls : undefined;
     this.#strategyFor = tls !== undefined ? encryptedSocket : this.#socketCalls === undefined ? plainSocket : directSocket;
@@ -242,12 +244,21 @@ export class HttpListener<Served = Cache> {
     site.answer(context, this.#serving);
   }
 
-  readonly #serving = (): Serving<Served> => ({
-    served: this.#served,
-    notReadyReasons: this.notReadyReasons(),
-    pages: this.#options.pages,
-    authorization: this.#options.security.authorization,
-  });
+  readonly #serving = (): Serving<Served> => this.#state;
+
+  #stateOf({ pages, security }: HttpListenerOptions<Served>): Serving<Served> {
+    const listener = this;
+    return {
+      get served() {
+        return listener.#served;
+      },
+      get notReadyReasons() {
+        return listener.notReadyReasons();
+      },
+      pages,
+      authorization: security.authorization,
+    };
+  }
 
   /** Returns the reasons why this member is not ready, one line each; empty: it is ready. */
   notReadyReasons(): readonly string[] {

@@ -4,8 +4,8 @@ import type { Clock } from "../../runtime/clock.js";
 import type { DirectSocket } from "../sending/direct-socket.js";
 import type { Connection } from "./connection.js";
 import type { Reply, Request } from "./http-context.js";
-import { PlainReply } from "./plain-reply.js";
-import type { PlainRequest } from "./plain-request.js";
+import { PlainReply, type ReplyConnection } from "./plain-reply.js";
+import { type PlainRequest, RepeatedRequest } from "./plain-request.js";
 import { type Reads, readShared } from "./shared-reads.js";
 
 /** Maximum bytes that may arrive during a response. More bytes end the connection. */
@@ -39,7 +39,11 @@ export interface PlainLaneOptions {
 export class PlainLane {
   readonly #options: PlainLaneOptions;
   readonly #reads: Reads;
+  readonly #replies: ReplyConnection;
 
+  /** The path of the last request, and the last request if it was of the same object as the one before. */
+  #lastUrl: string | undefined;
+  #repeated: RepeatedRequest | undefined;
   #behind: Buffer[] = [];
   #behindBytes = 0;
   /** Whether bytes have arrived. */
@@ -49,7 +53,8 @@ export class PlainLane {
 
   constructor(options: PlainLaneOptions) {
     this.#options = options;
-    const { socket, firstBytesTimeoutMs } = options;
+    const { socket, direct, clock, firstBytesTimeoutMs } = options;
+    this.#replies = { socket, direct, clock, sent: () => this.#sent() };
     socket.setTimeout(firstBytesTimeoutMs);
     this.#reads = readShared(socket, this.#onBytes);
     socket.on("end", this.#onEnd);
@@ -59,14 +64,14 @@ export class PlainLane {
 
   /** Takes bytes that are valid until it returns. */
   readonly #onBytes = (bytes: Buffer): void => {
-    const { socket, connection, idleTimeoutMs, parse } = this.#options;
+    const { socket, connection, idleTimeoutMs } = this.#options;
     if (connection.running) {
       this.#behind.push(Buffer.from(bytes));
       this.#behindBytes += bytes.length;
       if (this.#behindBytes > MAX_BEHIND_BYTES) socket.destroy();
       return;
     }
-    const request = parse(bytes);
+    const request = this.#repeated?.parse(bytes) ?? this.#parse(bytes);
     if (request === undefined) {
       if (!this.#begun && ListenerHandshake.begins(bytes)) this.#prove(Buffer.from(bytes));
       else this.#handOver(Buffer.from(bytes));
@@ -77,6 +82,13 @@ export class PlainLane {
     this.#isPlain = true;
     this.#answer(request);
   };
+
+  #parse(bytes: Buffer): PlainRequest | undefined {
+    const request = this.#options.parse(bytes);
+    this.#repeated = request !== undefined && request.url === this.#lastUrl ? new RepeatedRequest(bytes, request) : undefined;
+    this.#lastUrl = request?.url;
+    return request;
+  }
 
   /** A member proves its identity before its first request. */
   #prove(first: Buffer): void {
@@ -90,21 +102,20 @@ export class PlainLane {
     });
   }
 
-  #answer({ method, url, isPlain, headers }: PlainRequest): void {
-    const { socket, direct, connection, clock, answer } = this.#options;
-    const reply = new PlainReply({ socket, direct, isHead: method === "HEAD", nowMs: clock.nowMs(), sent: this.#sent });
-    const request = { method, url, httpVersion: "1.1", headers, isPlain };
+  #answer(request: PlainRequest): void {
+    const { connection, answer } = this.#options;
+    const reply = new PlainReply(this.#replies, request.method === "HEAD");
     connection.answer(reply, () => answer(request, reply));
   }
 
   /** Continues after a response. Bytes that arrived meanwhile were pipelined, so the connection leaves this lane. */
-  readonly #sent = (): void => {
+  #sent(): void {
     if (this.#behindBytes === 0) return;
     const bytes = Buffer.concat(this.#behind);
     this.#behind = [];
     this.#behindBytes = 0;
     if (this.#options.socket.writable) this.#handOver(bytes);
-  };
+  }
 
   #handOver(bytes: Buffer): void {
     const { socket, handOver } = this.#options;

@@ -21,7 +21,7 @@ class HeldSocket {
 }
 
 function replyTo(socket: HeldSocket, isHead = false): PlainReply {
-  return new PlainReply({ socket: socket as unknown as Socket, direct: undefined, isHead, nowMs: 0, sent() {} });
+  return new PlainReply({ socket: socket as unknown as Socket, direct: undefined, clock: { nowMs: () => 0 }, sent() {} }, isHead);
 }
 
 function answer(socket: HeldSocket, body: string): void {

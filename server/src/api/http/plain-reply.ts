@@ -1,9 +1,10 @@
 import { STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
+import type { Clock } from "../../runtime/clock.js";
 import type { PipedBytes } from "../../runtime/slice.js";
 import { type DirectSocket, FULL, UNAVAILABLE } from "../sending/direct-socket.js";
 import { FROM_FILE_BYTES } from "../sending/send-strategy.js";
-import type { Reply } from "./http-context.js";
+import type { Reply, SharedHeaders } from "./http-context.js";
 
 /**
  * The buffer for small responses with their headers: copying a few bytes costs less than passing two pieces to the kernel.
@@ -11,36 +12,34 @@ import type { Reply } from "./http-context.js";
  */
 let joint = Buffer.allocUnsafeSlow(FROM_FILE_BYTES + (4 << 10));
 
-export interface PlainReplyOptions {
+/** What all replies of a connection share. */
+export interface ReplyConnection {
   readonly socket: Socket;
   /** Undefined: all bytes go through the socket's stream. */
   readonly direct: DirectSocket | undefined;
-  /** The response to a HEAD: its bytes are not sent. */
-  readonly isHead: boolean;
-  readonly nowMs: number;
+  readonly clock: Pick<Clock, "nowMs">;
   /** Called after `close`, when the whole response was sent. */
   readonly sent: () => void;
 }
 
 /** The response to a plain request. Its header and bytes are written directly to the socket. */
 export class PlainReply implements Reply {
-  readonly #socket: Socket;
-  readonly #nowMs: number;
-  readonly #direct: DirectSocket | undefined;
+  readonly takesShared = true;
+  readonly #connection: ReplyConnection;
   readonly #isHead: boolean;
-  readonly #sent: () => void;
 
+  /** The beginning of a head whose first headers are shared. */
+  #lead: Buffer | undefined;
+  /** The unsent head behind `#lead`. */
   #head = "";
   #headersSent = false;
   #closing = "";
   #onClose: (() => void) | undefined;
 
-  constructor({ socket, direct, isHead, nowMs, sent }: PlainReplyOptions) {
-    this.#socket = socket;
-    this.#direct = direct;
+  /** `isHead`: the response to a HEAD, whose bytes are not sent. */
+  constructor(connection: ReplyConnection, isHead: boolean) {
+    this.#connection = connection;
     this.#isHead = isHead;
-    this.#nowMs = nowMs;
-    this.#sent = sent;
   }
 
   get headersSent(): boolean {
@@ -51,18 +50,31 @@ export class PlainReply implements Reply {
     this.#closing = `${name}: ${value}\r\n`;
   }
 
-  writeHead(status: number, headers: string[]): void {
-    let head = `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n`;
-    let hasLength = this.#isHead || status === 204 || status === 304;
-    for (let at = 0; at < headers.length; at += 2) {
-      const name = headers[at]!;
-      head += `${name}: ${headers[at + 1]}\r\n`;
-      if (!hasLength && name.length === CONTENT_LENGTH.length) hasLength = name.toLowerCase() === CONTENT_LENGTH;
-    }
+  writeHead(status: number, headers: string[], shared?: SharedHeaders): void {
     // The end of the connection ends a body of unknown length.
-    if (!hasLength) this.setHeader("Connection", "close");
-    this.#head = `${head}Date: ${httpDate(this.#nowMs)}\r\n${this.#closing}\r\n`;
+    if (!this.#isHead && status !== 204 && status !== 304 && !hasLength(headers)) this.setHeader("Connection", "close");
+    const date = httpDate(this.#connection.clock.nowMs());
+    this.#lead = shared?.leadOf(status);
+    const first = shared === undefined ? statusLine(status) : "";
+    this.#head = `${first}${headLines(headers)}Date: ${date}\r\n${this.#closing}\r\n`;
     this.#headersSent = true;
+  }
+
+  /** Bytes of the unsent head. */
+  get #headBytes(): number {
+    return this.#head.length + (this.#lead?.length ?? 0);
+  }
+
+  /** Writes the unsent head to the beginning of a buffer that it fits into. */
+  #putHead(into: Buffer): void {
+    const lead = this.#lead;
+    if (lead !== undefined) into.set(lead);
+    into.write(this.#head, lead?.length ?? 0, "latin1");
+  }
+
+  #headSent(): void {
+    this.#lead = undefined;
+    this.#head = "";
   }
 
   write(bytes: Buffer, taken: () => void): void {
@@ -72,15 +84,16 @@ export class PlainReply implements Reply {
 
   /** The head and the first bytes leave in one packet if they fit. */
   sendFile(descriptor: number, position: number, count: number): number {
-    const direct = this.#direct;
-    if (direct === undefined || this.#head.length > joint.length) return UNAVAILABLE;
-    if (this.#head !== "") {
-      const headBytes = joint.write(this.#head, "latin1");
+    const { direct, socket } = this.#connection;
+    const headBytes = this.#headBytes;
+    if (direct === undefined || headBytes > joint.length) return UNAVAILABLE;
+    if (headBytes > 0) {
+      this.#putHead(joint);
       const sent = direct.send(joint, headBytes, true);
       if (sent === UNAVAILABLE) return UNAVAILABLE;
-      this.#head = "";
+      this.#headSent();
       if (sent < headBytes) {
-        this.#socket.write(Buffer.from(joint.subarray(sent, headBytes)));
+        socket.write(Buffer.from(joint.subarray(sent, headBytes)));
         return FULL;
       }
     }
@@ -88,26 +101,26 @@ export class PlainReply implements Reply {
   }
 
   get takesPipes(): boolean {
-    return this.#direct !== undefined;
+    return this.#connection.direct !== undefined;
   }
 
   /** The head and the first bytes leave together, in one packet with those of the pipe if they fit. */
   sendPiped(first: Buffer, piped: PipedBytes): number {
-    const direct = this.#direct;
-    const headBytes = this.#head.length;
-    const leadBytes = headBytes + first.length;
-    if (direct === undefined || leadBytes > joint.length) return UNAVAILABLE;
-    if (leadBytes > 0) {
-      joint.write(this.#head, "latin1");
+    const { direct, socket } = this.#connection;
+    const headBytes = this.#headBytes;
+    const count = headBytes + first.length;
+    if (direct === undefined || count > joint.length) return UNAVAILABLE;
+    if (count > 0) {
+      this.#putHead(joint);
       joint.set(first, headBytes);
-      const sent = direct.send(joint, leadBytes, true);
+      const sent = direct.send(joint, count, true);
       if (sent === UNAVAILABLE) return UNAVAILABLE;
-      this.#head = "";
+      this.#headSent();
       if (sent < headBytes) {
-        this.#socket.write(Buffer.from(joint.subarray(sent, headBytes)));
+        socket.write(Buffer.from(joint.subarray(sent, headBytes)));
         return FULL;
       }
-      if (sent < leadBytes) return sent - headBytes;
+      if (sent < count) return sent - headBytes;
     }
     const moved = direct.sendPiped(piped);
     return first.length === 0 ? moved : first.length + Math.max(0, moved);
@@ -115,19 +128,19 @@ export class PlainReply implements Reply {
 
   end(body?: Buffer): void {
     const bytes = this.#isHead ? undefined : body;
-    if (bytes === undefined && this.#head === "" && this.#socket.writableLength === 0) this.#ended();
+    if (bytes === undefined && this.#headBytes === 0 && this.#connection.socket.writableLength === 0) this.#ended();
     else this.#send(bytes, this.#ended);
   }
 
   /** All bytes have been passed to the kernel. */
   readonly #ended = (): void => {
     this.#onClose?.();
-    if (this.#closing === "") this.#sent();
-    else this.#socket.destroySoon();
+    if (this.#closing === "") this.#connection.sent();
+    else this.#connection.socket.destroySoon();
   };
 
   destroy(): void {
-    this.#socket.destroy();
+    this.#connection.socket.destroy();
   }
 
   on(_event: "close", listener: () => void): void {
@@ -136,39 +149,68 @@ export class PlainReply implements Reply {
 
   /** Writes header and bytes in one system call. A closed or half-closed socket takes nothing; the connection handles that. */
   #send(bytes: Buffer | undefined, taken: () => void): void {
-    const socket = this.#socket;
+    const { socket, direct } = this.#connection;
     if (!socket.writable) return;
-    const then = (error?: Error | null): void => {
-      if (error === null || error === undefined) taken();
-    };
-    const head = this.#head;
-    this.#head = "";
-    if (head === "" || bytes === undefined) {
-      socket.write(bytes ?? head, "latin1", then);
+    const headBytes = this.#headBytes;
+    if (headBytes > 0 && bytes !== undefined && headBytes + bytes.length <= joint.length) {
+      this.#putHead(joint);
+      this.#headSent();
+      joint.set(bytes, headBytes);
+      const count = headBytes + bytes.length;
+      const sent = Math.max(0, direct?.send(joint, count, false) ?? UNAVAILABLE);
+      if (sent === count) taken();
+      else {
+        socket.write(joint.subarray(sent, count), whenWritten(taken));
+        // The socket keeps using the bytes that the kernel did not take immediately.
+        if (socket.writableLength > 0) joint = Buffer.allocUnsafeSlow(joint.length);
+      }
       return;
     }
-    if (head.length + bytes.length > joint.length) {
-      socket.cork();
-      socket.write(head, "latin1");
-      socket.write(bytes, then);
-      socket.uncork();
+    if (headBytes === 0) {
+      socket.write(bytes ?? "", whenWritten(taken));
       return;
     }
-    const headBytes = joint.write(head, "latin1");
-    joint.set(bytes, headBytes);
-    const count = headBytes + bytes.length;
-    const sent = Math.max(0, this.#direct?.send(joint, count, false) ?? UNAVAILABLE);
-    if (sent === count) {
-      taken();
+    const head = Buffer.allocUnsafe(headBytes);
+    this.#putHead(head);
+    this.#headSent();
+    if (bytes === undefined) {
+      socket.write(head, whenWritten(taken));
       return;
     }
-    socket.write(joint.subarray(sent, count), then);
-    // The socket keeps using the bytes that the kernel did not take immediately.
-    if (socket.writableLength > 0) joint = Buffer.allocUnsafeSlow(joint.length);
+    socket.cork();
+    socket.write(head);
+    socket.write(bytes, whenWritten(taken));
+    socket.uncork();
   }
 }
 
+/** Calls back unless the write failed. */
+function whenWritten(taken: () => void): (error?: Error | null) => void {
+  return (error) => {
+    if (error === null || error === undefined) taken();
+  };
+}
+
+export function statusLine(status: number): string {
+  return `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n`;
+}
+
+/** The lines of headers, names and values in turn. */
+export function headLines(headers: readonly string[]): string {
+  let lines = "";
+  for (let at = 0; at < headers.length; at += 2) lines += `${headers[at]}: ${headers[at + 1]}\r\n`;
+  return lines;
+}
+
 const CONTENT_LENGTH = "content-length";
+
+function hasLength(headers: readonly string[]): boolean {
+  for (let at = 0; at < headers.length; at += 2) {
+    const name = headers[at]!;
+    if (name.length === CONTENT_LENGTH.length && name.toLowerCase() === CONTENT_LENGTH) return true;
+  }
+  return false;
+}
 
 let dateSecond = -1;
 let dateText = "";

@@ -64,8 +64,8 @@ interface Times {
 function observed({ response, clock }: HttpContext): Observed {
   const seen: Observed = { status: undefined, headers: [], errorCode: undefined, headMs: undefined };
   const { writeHead } = response;
-  response.writeHead = (status, headers) => {
-    Object.assign(seen, { status, headers, headMs: clock.monotonicMs() });
+  response.writeHead = (status, headers, shared) => {
+    Object.assign(seen, { status, headers: [...(shared?.pairs ?? []), ...headers], headMs: clock.monotonicMs() });
     if (status >= 400) {
       const { end } = response;
       response.end = (bytes) => {
@@ -73,7 +73,7 @@ function observed({ response, clock }: HttpContext): Observed {
         return end.call(response, bytes);
       };
     }
-    return writeHead.call(response, status, headers);
+    return writeHead.call(response, status, headers, shared);
   };
   return seen;
 }

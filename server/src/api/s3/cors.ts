@@ -124,7 +124,7 @@ export function addCorsHeaders(response: Reply, rules: readonly CorsRule[], ques
   const added = corsHeaders(rules, question, false);
   if (added === undefined) return;
   const { writeHead } = response;
-  response.writeHead = (status, headers) => writeHead.call(response, status, [...headers, ...added]);
+  response.writeHead = (status, headers, shared) => writeHead.call(response, status, [...headers, ...added], shared);
 }
 
 /** Answers a preflight as S3 does, or returns S3's error. */

@@ -15,7 +15,7 @@ import {
   sendError,
 } from "./error-response.js";
 import { type AnsweredBytes, ObjectHead } from "./object-head.js";
-import { notModifiedHeaders } from "./object-headers.js";
+import { notModifiedHeaders, type ObjectHeaders } from "./object-headers.js";
 import { ObjectQuestions } from "./object-questions.js";
 import { FAILED, NOT_CACHED, originKnowsMore, resourceOf, unsatisfiable } from "./object-refusals.js";
 import { type ObjectRequest, parseObjectRequest } from "./object-request.js";
@@ -204,7 +204,7 @@ class ObjectAnswer {
     else this.#send(read, headers, isPartial, part);
   }
 
-  #send(read: ObjectRead, headers: readonly string[], isPartial: boolean, part: AnsweredBytes["part"]): void {
+  #send(read: ObjectRead, headers: ObjectHeaders, isPartial: boolean, part: AnsweredBytes["part"]): void {
     if (this.#over) return;
     const { response: sink, clock, client, strategyFor } = this.#context;
     const span = { start: read.offset, end: read.offset + read.length };

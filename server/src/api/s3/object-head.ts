@@ -10,6 +10,7 @@ import {
   lacksChecksums,
   makeHeaders,
   memberHeaders,
+  ObjectHeaders,
   pushCacheHeaders,
   pushTiming,
   withChecksums,
@@ -50,11 +51,7 @@ export class ObjectHead {
    * The object's headers for an answer with the bytes of a read: immediately if all are known, else after the origin was asked.
    * `observed`: the record, if it was asked for just now. The block may have been described earlier.
    */
-  headersOf(
-    read: ObjectRead,
-    isPartial: boolean,
-    observed: ObjectInfo | undefined,
-  ): readonly string[] | Promise<readonly string[]> {
+  headersOf(read: ObjectRead, isPartial: boolean, observed: ObjectInfo | undefined): ObjectHeaders | Promise<ObjectHeaders> {
     const { mayAskOrigin, isMembers } = this.#questions;
     if (isMembers) return memberHeaders(read.info);
     const isNewer = observed?.version === read.info.version && observed.lacks !== "metadata";
@@ -68,21 +65,23 @@ export class ObjectHead {
   }
 
   /** The object's headers for an answer without a read. */
-  headersOfRecord(info: ObjectInfo, isPartial: boolean): readonly string[] {
+  headersOfRecord(info: ObjectInfo, isPartial: boolean): ObjectHeaders {
     return this.#sent(knownHeaders(info) ?? makeHeaders(info, info), isPartial);
   }
 
   /** Writes the head. `read`: the read whose bytes follow, if any. */
-  write({ objectSize }: ObjectInfo, headers: readonly string[], bytes: AnsweredBytes, read?: ObjectRead): void {
+  write({ objectSize }: ObjectInfo, headers: ObjectHeaders, bytes: AnsweredBytes, read?: ObjectRead): void {
     const { request, response, requestId, clock } = this.#context;
     const { span, isPartial, part } = bytes;
-    const all = bodyHeaders(headers, span, objectSize, isPartial);
-    if (part?.partsCount !== undefined && !headers.includes(PARTS_COUNT)) all.push(PARTS_COUNT, String(part.partsCount));
+    const own = bodyHeaders(span, objectSize, isPartial);
+    if (part?.partsCount !== undefined && !headers.pairs.includes(PARTS_COUNT)) own.push(PARTS_COUNT, String(part.partsCount));
     // Frontcache's own clients do not read these headers; members pass them on.
-    if (this.#questions.forwarded || request.isPlain !== true) pushCacheHeaders(this.#origin(read), all);
-    if (request.isPlain !== true) pushTiming(clock.monotonicMs() - this.#begunMs, all);
-    all.push(REQUEST_ID_HEADER, requestId);
-    response.writeHead(isPartial ? 206 : 200, all);
+    if (this.#questions.forwarded || request.isPlain !== true) pushCacheHeaders(this.#origin(read), own);
+    if (request.isPlain !== true) pushTiming(clock.monotonicMs() - this.#begunMs, own);
+    own.push(REQUEST_ID_HEADER, requestId);
+    const status = isPartial ? 206 : 200;
+    if (response.takesShared === true) response.writeHead(status, own, headers);
+    else response.writeHead(status, [...headers.pairs, ...own]);
   }
 
   /** Where the answer comes from. */
@@ -99,8 +98,9 @@ export class ObjectHead {
   }
 
   /** The headers of the object that this answer has. */
-  #sent({ all, checksums }: AnswerHeaders, isPartial: boolean): readonly string[] {
+  #sent({ all, checksums }: AnswerHeaders, isPartial: boolean): ObjectHeaders {
     const { wantsChecksums, overrides } = this.#request;
-    return withOverrides(checksums.length > 0 && !isPartial && wantsChecksums ? [...all, ...checksums] : all, overrides);
+    const hasChecksums = checksums.length > 0 && !isPartial && wantsChecksums;
+    return withOverrides(hasChecksums ? new ObjectHeaders([...all.pairs, ...checksums]) : all, overrides);
   }
 }

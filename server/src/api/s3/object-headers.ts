@@ -11,7 +11,8 @@ import {
 import { LinkedAbort } from "@frontcache/proto/runtime";
 import type { ObjectRead } from "../../cache/object-read.js";
 import type { Cache } from "../../routing/cache.js";
-import type { HttpContext } from "../http/http-context.js";
+import type { HttpContext, SharedHeaders } from "../http/http-context.js";
+import { headLines, statusLine } from "../http/plain-reply.js";
 import type { Span } from "./range-header.js";
 
 /** S3's type of an object without one. */
@@ -20,14 +21,33 @@ const UNKNOWN_TYPE = "binary/octet-stream";
 /** Valid header values: visible Latin-1, spaces and tabs. Types also come from JSON, which allows anything. */
 const HEADER_VALUE = /^[\t\x20-\x7e\x80-\xff]+$/;
 
-/** The headers that all answers of an object share, names and values in turn. */
+/** Headers of an object. Their bytes in a head are made once: they are most of it. */
+export class ObjectHeaders implements SharedHeaders {
+  readonly pairs: readonly string[];
+  #status = 0;
+  #lead: Buffer | undefined;
+
+  constructor(pairs: readonly string[]) {
+    this.pairs = pairs;
+  }
+
+  leadOf(status: number): Buffer {
+    if (this.#lead === undefined || status !== this.#status) {
+      this.#status = status;
+      this.#lead = Buffer.from(statusLine(status) + headLines(this.pairs), "latin1");
+    }
+    return this.#lead;
+  }
+}
+
+/** The headers that all answers of an object share. */
 export interface AnswerHeaders {
   /** All but checksums. */
-  readonly all: readonly string[];
+  readonly all: ObjectHeaders;
   /** Of the whole object. S3 sends them if the client asks for them, and never with a part of the object. */
   readonly checksums: readonly string[];
   /** Both, for another member. */
-  readonly forMembers: readonly string[];
+  readonly forMembers: ObjectHeaders;
 }
 
 /** The headers of the objects that were served last: at most so many in a generation, and bytes of them. */
@@ -67,19 +87,20 @@ function keepMade(info: ObjectInfo, headers: AnswerHeaders): void {
 function objectHeaders(info: ObjectInfo): AnswerHeaders {
   const { contentType = UNKNOWN_TYPE } = info;
   const type = HEADER_VALUE.test(contentType) ? contentType : UNKNOWN_TYPE;
-  const all = [...validatorHeaders(info), "Accept-Ranges", "bytes", "Content-Type", type];
+  const pairs = [...validatorHeaders(info), "Accept-Ranges", "bytes", "Content-Type", type];
   const checksums: string[] = [];
-  for (const [name, value] of headerPairs(info.headers ?? "")) (isChecksumHeader(name) ? checksums : all).push(name, value);
-  return { all, checksums, forMembers: checksums.length === 0 ? all : [...all, ...checksums] };
+  for (const [name, value] of headerPairs(info.headers ?? "")) (isChecksumHeader(name) ? checksums : pairs).push(name, value);
+  const all = new ObjectHeaders(pairs);
+  return { all, checksums, forMembers: checksums.length === 0 ? all : new ObjectHeaders([...pairs, ...checksums]) };
 }
 
 /** The headers of an object for another member, which takes a missing type for unknown. */
-export function memberHeaders(info: ObjectInfo): readonly string[] {
+export function memberHeaders(info: ObjectInfo): ObjectHeaders {
   const known = knownHeaders(info);
   if (known !== undefined) return known.forMembers;
-  const { forMembers } = objectHeaders(info);
+  const { pairs } = objectHeaders(info).forMembers;
   const lacks = info.lacks === "metadata" ? [LACKS_HEADER, info.lacks] : [];
-  return [...(info.contentType === undefined ? without(forMembers, "Content-Type") : forMembers), ...lacks];
+  return new ObjectHeaders([...(info.contentType === undefined ? without(pairs, "Content-Type") : pairs), ...lacks]);
 }
 
 /** The headers of an answer without a body that says that the object is the same (RFC 9110, 15.4.5). May throw INTERNAL. */
@@ -117,19 +138,20 @@ function httpDateOf(ms: number): string {
   return dated.text;
 }
 
-/** The headers with others in place of those of the same names. Both have names and values in turn. */
-export function withOverrides(headers: readonly string[], overrides: readonly string[]): readonly string[] {
+/** The headers with others, names and values in turn, in place of those of the same names. */
+export function withOverrides(headers: ObjectHeaders, overrides: readonly string[]): ObjectHeaders {
   if (overrides.length === 0) return headers;
+  const { pairs } = headers;
   const replaced = new Set(overrides.filter((_, at) => at % 2 === 0).map((name) => name.toLowerCase()));
-  const kept = headers.filter((_, at) => !replaced.has(headers[at - (at % 2)]!.toLowerCase()));
-  return [...kept, ...overrides];
+  const kept = pairs.filter((_, at) => !replaced.has(pairs[at - (at % 2)]!.toLowerCase()));
+  return new ObjectHeaders([...kept, ...overrides]);
 }
 
-/** The head of an answer with these bytes of the object; `partial`: as a part of it (206). */
-export function bodyHeaders(object: readonly string[], { start, end }: Span, objectSize: number, partial: boolean): string[] {
-  const headers = [...object, "Content-Length", String(end - start)];
-  if (partial) headers.push("Content-Range", `bytes ${start}-${end - 1}/${objectSize}`);
-  return headers;
+/** The headers that an answer with these bytes of the object has of its own; `partial`: as a part of it (206). */
+export function bodyHeaders({ start, end }: Span, objectSize: number, partial: boolean): string[] {
+  const length = String(end - start);
+  if (!partial) return ["Content-Length", length];
+  return ["Content-Length", length, "Content-Range", `bytes ${start}-${end - 1}/${objectSize}`];
 }
 
 /** Names this cache to clients and to caches on the way. */

@@ -63,15 +63,16 @@ const NO_OVERRIDES: readonly string[] = [];
 
 /** Parses a request of frontcache's own form, or any other. Returns an error of S3 for a request that S3 rejects. */
 export function parseObjectRequest(request: Request, target: ObjectTarget): ObjectRequest | ErrorResponse {
-  const { headers, method } = request;
-  const conditions = parseConditions(headers);
+  const { headers, method, repeated } = request;
+  const conditions = repeated?.conditions ?? parseConditions(headers);
+  if (repeated !== undefined) repeated.conditions = conditions;
   const parsed = {
     target,
     ref: target.ref,
     isHead: method === "HEAD",
     isPlain: request.isPlain === true,
     conditions,
-    range: parseRange(headers.range),
+    range: repeated === undefined ? parseRange(headers.range) : request.range,
     requiredVersion: requiredVersion(conditions),
     partNumber: undefined,
     overrides: NO_OVERRIDES,
