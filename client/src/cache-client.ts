@@ -6,6 +6,7 @@ import type { LocalReport } from "./local/local-reads.js";
 import type { Evicted, EvictSelector, ObjectStat as MemberStat } from "./members/ports.js";
 import type { RunningCall } from "./members/running-call.js";
 import type { ClientMetrics } from "./metrics.js";
+import { NearDisk } from "./near/disk/near-disk.js";
 import type { CurrentVersion } from "./near/leased-versions.js";
 import { NearCache, type NearReport } from "./near/near-cache.js";
 import { ObjectFile } from "./object-file.js";
@@ -64,8 +65,15 @@ export let clientOver: (options: ClientOptions, ports: ClientPorts, signal?: Abo
 /** Reads objects through the cache. Create one with `connect`, and close it when done: it keeps connections open. */
 export class CacheClient implements AsyncDisposable {
   static {
-    clientOver = async (options, ports, signal) =>
-      new CacheClient(options, ports, await ConnectedMembers.connect(options, ports, signal));
+    clientOver = async (options, ports, signal) => {
+      const near = await openNear(options, ports);
+      try {
+        return new CacheClient(options, ports, await ConnectedMembers.connect(options, ports, signal), near);
+      } catch (error) {
+        await near?.close();
+        throw error;
+      }
+    };
   }
 
   readonly #options: ClientOptions;
@@ -75,12 +83,12 @@ export class CacheClient implements AsyncDisposable {
   readonly #calls: RunningCalls;
   #closed: Promise<void> | undefined;
 
-  private constructor(options: ClientOptions, ports: ClientPorts, connected: ConnectedMembers) {
+  private constructor(options: ClientOptions, ports: ClientPorts, connected: ConnectedMembers, near: NearCache | undefined) {
     this.#options = options;
     this.#ports = ports;
     this.#connected = connected;
     this.#calls = new RunningCalls(ports.clock);
-    this.#near = options.nearBytes === 0 ? undefined : new NearCache(options.nearBytes, ports.metrics, ports.clock);
+    this.#near = near;
   }
 
   /**
@@ -214,7 +222,7 @@ export class CacheClient implements AsyncDisposable {
     const evicted = await this.#run(subject, options, (call) =>
       this.#connected.ask(subject, call, (address) => this.#ports.connections.calls.evict(address, selector, call)),
     );
-    this.#near?.drop(selector);
+    await this.#near?.evict(selector);
     return evicted;
   }
 
@@ -314,7 +322,7 @@ export class CacheClient implements AsyncDisposable {
 
   /** Counts of the near cache; all 0 without `near`. */
   nearReads(): NearReport {
-    return this.#near?.report ?? { hits: 0, misses: 0, cachedBytes: 0 };
+    return this.#near?.report ?? { hits: 0, misses: 0, diskHits: 0, cachedBytes: 0 };
   }
 
   /** Counts of the reads that the object stores answered because no member did; all 0 without `fallback`. */
@@ -362,11 +370,8 @@ export class CacheClient implements AsyncDisposable {
 
   /** Reads a range, of a known version through the near cache. */
   #readRange(range: RequestedRange, call: RunningCall): Promise<Buffer> {
-    const { url, version } = range;
-    if (this.#near === undefined || version === "") return readRange(range, this.#connected.rangeWith, call);
-    return this.#near.read(range, (offset, length) =>
-      readRange({ url, offset, length, version }, this.#connected.rangeWith, call),
-    );
+    if (this.#near === undefined || range.version === "") return readRange(range, this.#connected.rangeWith, call);
+    return this.#near.read(range, (missing) => readRange(missing, this.#connected.rangeWith, call), call);
   }
 
   /** Looks a version up, the current one with a lease if there is a near cache. */
@@ -432,8 +437,15 @@ export class CacheClient implements AsyncDisposable {
   }
 
   async #close(): Promise<void> {
-    this.#near?.close();
+    this.#near?.drop({ prefix: "" });
     await this.#calls.close();
+    await this.#near?.close();
     await this.#connected.close();
   }
+}
+
+async function openNear({ near, log }: ClientOptions, { clock, metrics }: ClientPorts): Promise<NearCache | undefined> {
+  if (near === undefined) return undefined;
+  const disk = near.disk && (await NearDisk.open({ ...near.disk, clock, log }));
+  return new NearCache({ memoryBytes: near.memoryBytes, disk, clock, metrics });
 }

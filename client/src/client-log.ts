@@ -1,5 +1,12 @@
 /** The events that a client logs. */
-export type LogEvent = "member-unreachable" | "member-reachable" | "fallback-started" | "fallback-failed" | "fallback-ended";
+export type LogEvent =
+  | "member-unreachable"
+  | "member-reachable"
+  | "fallback-started"
+  | "fallback-failed"
+  | "fallback-ended"
+  | "near-disk-failed"
+  | "near-disk-recovered";
 
 /** A log entry of a client. */
 export interface LogEntry {

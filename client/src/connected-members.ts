@@ -90,7 +90,7 @@ export class ConnectedMembers {
     this.fallback = fallback && new Fallback({ options: fallback, breaker, metrics, log });
     this.sendWith = { requests, owners: this.list, failover: { ...this.failover, isReplaceable: false } };
     const report = reportUses(connections.calls, this.list, clock);
-    this.local = volumes.length === 0 ? undefined : new LocalReads({ clock, volumes, report });
+    this.local = volumes.length === 0 ? undefined : new LocalReads({ clock, volumes, verification: "first-read", report });
     this.rangeWith = {
       blocks: connections.blocks,
       owners: this.list,

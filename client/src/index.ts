@@ -5,6 +5,7 @@ export type { FallbackOptions, FallbackReport } from "./fallback/fallback.js";
 export type { LocalReport } from "./local/local-reads.js";
 export type { TlsOptions } from "./members/access.js";
 export type { Evicted, EvictSelector } from "./members/ports.js";
+export type { NearDiskReport } from "./near/disk/near-disk.js";
 export type { NearReport } from "./near/near-cache.js";
 export type { ObjectFile } from "./object-file.js";
 export type { Range } from "./object-reads.js";

@@ -2,8 +2,8 @@ import { CacheError } from "@frontcache/proto";
 import { type Counter, createNoopMeter, type Histogram, type Meter, metrics } from "@opentelemetry/api";
 import type { BlockTransport, CallLimits, MemberAddress, ReadTarget } from "./members/ports.js";
 
-/** The transport of a read: HTTP, gRPC, a block file on this host, the near cache, or the caller's own client of the object store. */
-export type By = "http" | "grpc" | "file" | "near" | "fallback";
+/** The transport of a read: HTTP, gRPC, a block file on this host, the near cache in memory or on disk, or the caller's own client of the object store. */
+export type By = "http" | "grpc" | "file" | "near" | "near-disk" | "fallback";
 
 /** The names of a client's metrics, with units and descriptions after OpenTelemetry's conventions. */
 export const clientMetricList = {
@@ -12,11 +12,16 @@ export const clientMetricList = {
     unit: "s",
     description: "Reads by `readRange` and `stream`, from the call to the last byte; failed ones with their error code.",
   },
-  io: { name: "frontcache.client.io", unit: "By", description: "Bytes read, by transport: http, grpc, file, near, fallback." },
+  io: {
+    name: "frontcache.client.io",
+    unit: "By",
+    description: "Bytes read, by transport: http, grpc, file, near, near-disk, fallback.",
+  },
   requests: {
     name: "frontcache.client.requests",
     unit: "{request}",
-    description: "Reads from one block, by transport: http, grpc, file, near, fallback; failed ones with their error code.",
+    description:
+      "Reads from one block, by transport: http, grpc, file, near, near-disk, fallback; failed ones with their error code.",
   },
   failovers: {
     name: "frontcache.client.failovers",

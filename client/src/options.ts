@@ -3,6 +3,7 @@ import type { Log } from "./client-log.js";
 import type { FallbackOptions } from "./fallback/fallback.js";
 import { type Access, accessOf, type TlsOptions } from "./members/access.js";
 import type { CredentialOptions } from "./members/credentials.js";
+import type { NearDiskLimits } from "./near/disk/near-disk.js";
 import { PAGE_BYTES } from "./near/page-memory.js";
 
 /** Options of `CacheClient.connect`. Only `endpoint` is required. */
@@ -35,11 +36,11 @@ export interface ConnectOptions extends CredentialOptions {
    */
   readonly localVolumes?: readonly string[] | undefined;
   /**
-   * Keeps recently read bytes in this process. Reads of a version that are cached here need no request. Other reads learn from the cluster
+   * Keeps recently read bytes in this process, and on a local disk. Reads of a version that are cached here need no request. Other reads learn from the cluster
    * which version is current, and need no question while the lease of the answer is valid: a fifth of a second. Until then no member answers with a newer
    * version, so a change of an object that is being read takes as much longer. Streams do not use it. Default: none.
    *
-   * @example { memory: "256MiB" }
+   * @example { memory: "256MiB", disk: "/var/cache/app:10GiB" }
    */
   readonly near?: NearOptions | undefined;
   /**
@@ -62,10 +63,17 @@ export interface ConnectOptions extends CredentialOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** The limits of the near cache. */
+/** Where the near cache keeps bytes, and how many. At least one of both. */
 export interface NearOptions {
-  /** Bytes, as a number or as text: `"256MiB"`. At least 64 KiB. The memory is outside the JavaScript heap. */
-  readonly memory: number | string;
+  /** Bytes in memory, as a number or as text: `"256MiB"`. At least 64 KiB. The memory is outside the JavaScript heap. */
+  readonly memory?: number | string | undefined;
+  /**
+   * Directory and bytes on a local disk. At least 64 MiB. Processes that share the directory read what any of them has read, and the
+   * limit is of all of them together. Use one directory per cluster.
+   *
+   * @example "/var/cache/app:10GiB"
+   */
+  readonly disk?: string | undefined;
 }
 
 /** Options of each call. */
@@ -114,10 +122,16 @@ export type ClientOptions = { readonly [Name in keyof Settings]-?: Exclude<Setti
   readonly endpoints: readonly string[];
   readonly access: Access;
   readonly fallback: FallbackOptions | undefined;
-  /** Bytes of the near cache; 0: none. */
-  readonly nearBytes: number;
+  readonly near: NearLimits | undefined;
   readonly log: Log | undefined;
 };
+
+/** The limits of a near cache. */
+export interface NearLimits {
+  /** 0: nothing is kept in memory. */
+  readonly memoryBytes: number;
+  readonly disk: NearDiskLimits | undefined;
+}
 
 const TRANSPORTS: ReadonlySet<string> = new Set<ClientOptions["transport"]>(["auto", "http", "grpc"]);
 
@@ -130,8 +144,13 @@ export function completeOptions(given: ConnectOptions): ClientOptions {
   const { endpoint, tls, token, tokenFile, accessKey, near, fallback, log, signal: _, ...others } = given;
   const defined = Object.fromEntries(Object.entries(others).filter(([, value]) => value !== undefined));
   const access = accessOf({ tls, token, tokenFile, accessKey });
-  const nearBytes = near === undefined ? 0 : nearBytesOf(near);
-  const own = { endpoints: endpointsOf(endpoint), access, nearBytes, fallback, log };
+  const own = {
+    endpoints: endpointsOf(endpoint),
+    access,
+    near: near === undefined ? undefined : nearLimitsOf(near),
+    fallback,
+    log,
+  };
   const options: ClientOptions = { ...clientDefaults, ...defined, ...own };
   if (!TRANSPORTS.has(options.transport)) {
     throw new CacheError("INVALID_ARGUMENT", `transport ${JSON.stringify(options.transport)} is unknown: use auto, http or grpc`);
@@ -164,16 +183,44 @@ function endpointsOf(given: unknown): readonly string[] {
 const SIZE = /^(\d+)(KiB|MiB|GiB)$/;
 const UNITS: Readonly<Record<string, number>> = { KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 };
 
-function nearBytesOf(near: NearOptions): number {
+/** The near cache's disk has room for some blocks at least. */
+const LEAST_DISK_BYTES = 64 << 20;
+
+function nearLimitsOf(near: NearOptions): NearLimits {
   checkOptions(near, NEAR_OPTIONS);
-  const { memory } = near;
-  const [, digits, unit] = typeof memory === "string" ? (SIZE.exec(memory) ?? []) : [];
-  const bytes = unit === undefined ? memory : Number(digits) * UNITS[unit]!;
+  const { memory, disk } = near;
+  if (memory === undefined && disk === undefined) throw new CacheError("INVALID_ARGUMENT", "near names neither memory nor disk");
+  return {
+    memoryBytes: memory === undefined ? 0 : nearMemoryOf(memory),
+    disk: disk === undefined ? undefined : nearDiskOf(disk),
+  };
+}
+
+function nearMemoryOf(memory: unknown): number {
+  const bytes = typeof memory === "string" ? bytesIn(memory) : memory;
   if (typeof bytes === "number" && Number.isSafeInteger(bytes) && bytes >= PAGE_BYTES) return bytes;
   throw new CacheError(
     "INVALID_ARGUMENT",
     `near.memory ${JSON.stringify(memory)} is not a size of at least 64 KiB: write "256MiB", or a number of bytes`,
   );
+}
+
+function nearDiskOf(disk: unknown): NearDiskLimits {
+  const [, path = "", size = ""] = (typeof disk === "string" && /^(.*):([^:]*)$/s.exec(disk)) || [];
+  const limitBytes = bytesIn(size);
+  const isValid = path !== "" && !path.includes("\0") && limitBytes !== undefined && limitBytes >= LEAST_DISK_BYTES;
+  if (isValid) return { path, limitBytes };
+  throw new CacheError(
+    "INVALID_ARGUMENT",
+    `near.disk ${JSON.stringify(disk)} is not a directory and a size of at least 64 MiB: write "/var/cache/app:10GiB"`,
+  );
+}
+
+/** Returns the bytes of a size such as `256MiB`; undefined if it is none. */
+function bytesIn(text: string): number | undefined {
+  const [, digits, unit] = SIZE.exec(text) ?? [];
+  const bytes = Number(digits) * (UNITS[unit ?? ""] ?? Number.NaN);
+  return Number.isSafeInteger(bytes) ? bytes : undefined;
 }
 
 function checkFallback(fallback: FallbackOptions): void {
@@ -204,7 +251,7 @@ const OTHER_OPTIONS = [
 ] as const satisfies (keyof ConnectOptions)[];
 const CONNECT_OPTIONS: ReadonlySet<string> = new Set([...OTHER_OPTIONS, ...Object.keys(clientDefaults)]);
 
-const NEAR_OPTIONS: ReadonlySet<string> = new Set<keyof NearOptions>(["memory"]);
+const NEAR_OPTIONS: ReadonlySet<string> = new Set<keyof NearOptions>(["memory", "disk"]);
 const FALLBACKS: ReadonlySet<string> = new Set<keyof FallbackOptions>(["s3", "gcs"]);
 
 /** Names of the options of each kind of call. */

@@ -14,6 +14,8 @@ export interface RequestedRange {
   readonly version: string;
   /** The target, exactly `length` bytes; undefined: a new buffer. */
   readonly memory?: Buffer | undefined;
+  /** Called with the object's size before the result is complete. */
+  readonly onSize?: ((objectSize: number) => void) | undefined;
 }
 
 /** The collaborators and limits of a range read. */
@@ -134,7 +136,10 @@ class RangeLanding {
   }
 
   #place(part: BlockSpan, bytes: number): Buffer {
-    this.#whole ??= allocate(this.#range, this.#pinned.objectSize!);
+    if (this.#whole === undefined) {
+      this.#whole = allocate(this.#range, this.#pinned.objectSize!);
+      this.#range.onSize?.(this.#pinned.objectSize!);
+    }
     this.#begin();
     const start = part.offset - this.#range.offset;
     return this.#whole.subarray(start, start + bytes);

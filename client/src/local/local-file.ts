@@ -12,14 +12,21 @@ import {
   segmentOf,
 } from "@frontcache/proto";
 
-/** A cache directory of a member on this host. */
+/** A directory of block files: a cache directory of a member on this host, or the near cache's own. */
 export interface LocalVolume {
   readonly path: string;
+  /**
+   * When a segment's CRC is verified. With `every-read`, reads must consist of whole segments: then no change of the file by anybody
+   * yields a wrong byte.
+   */
+  readonly verification: Verification;
   /** Time (monotonic) until which its files are not read on the main thread, because a read there was slow. */
   slowUntilMs: number;
   /** Running operations whose callers have given up. While there are any, the disk counts as hanging and is not used. */
   abandonedReads: number;
 }
+
+export type Verification = "first-read" | "every-read";
 
 /** Stops using a volume until an abandoned operation settles. The operation must never reject. */
 export function suspendUntilSettled(volume: LocalVolume, work: Promise<unknown>): void {
@@ -27,11 +34,14 @@ export function suspendUntilSettled(volume: LocalVolume, work: Promise<unknown>)
   void work.finally(() => volume.abandonedReads--);
 }
 
+/** Bytes that are verified at a time if every read is verified: 0.4 ms of the main thread. */
+const VERIFIED_BYTES = 1 << 20;
+
 /** Receives a footer's last bytes for reads on the main thread, which use them synchronously. */
 const tail = Buffer.allocUnsafeSlow(FOOTER_TAIL_BYTES);
 
 /**
- * A block file of a member on this host, open for reading. The member may append segments and drop damaged ones; it records a
+ * A block file on this host, open for reading. Its member may append segments and drop damaged ones; it records a
  * drop in the footer before it overwrites the bytes. Bytes are therefore valid if the footer, read after them, records no new
  * drop. The file of an evicted block stays readable, and uses its space, until it is closed.
  */
@@ -135,6 +145,7 @@ export class LocalFile {
   readNow(target: Buffer, start: number, nowMs: number): boolean {
     try {
       if (fs.readSync(this.#fd, target, 0, target.length, start) !== target.length) return false;
+      if (this.#verifiesAll) return this.#isVerified(target, start, nowMs);
       if (fs.readSync(this.#fd, tail, 0, FOOTER_TAIL_BYTES, this.#tailAt) !== FOOTER_TAIL_BYTES) return false;
       if (!this.#recordsNoDrop(tail)) return false;
     } catch {
@@ -149,6 +160,7 @@ export class LocalFile {
    * in one segment, or in verified segments. Returns false as `readNow` does. Never rejects.
    */
   async read(target: Buffer, start: number, nowMs: number): Promise<boolean> {
+    if (this.#verifiesAll) return (await filled(this.#fd, target, start)) && this.#isVerified(target, start, nowMs);
     const segment = segmentOf(start, this.#geometry);
     const isWhole = start === segment * this.#geometry.segmentBytes && target.length === this.#lengthOf(segment);
     const isKnown = this.#readMs[segment] !== undefined;
@@ -167,6 +179,7 @@ export class LocalFile {
    */
   pieceEnd(start: number, end: number, mostBytes: number): number {
     const { segmentBytes } = this.#geometry;
+    if (this.#verifiesAll) return Math.min(end, start + Math.min(mostBytes, VERIFIED_BYTES));
     const first = segmentOf(start, this.#geometry);
     let next = first + 1;
     if (this.#readMs[first] !== undefined) {
@@ -214,6 +227,24 @@ export class LocalFile {
 
   #lengthOf(segment: number): number {
     return segmentLength(segment, this.length, this.#geometry);
+  }
+
+  get #verifiesAll(): boolean {
+    return this.volume.verification === "every-read";
+  }
+
+  /** Verifies bytes that were read: whole segments from `start`. */
+  #isVerified(bytes: Buffer, start: number, nowMs: number): boolean {
+    const end = start + bytes.length;
+    for (let at = start; at < end; ) {
+      const segment = segmentOf(at, this.#geometry);
+      const next = at + this.#lengthOf(segment);
+      const isWhole = at === segment * this.#geometry.segmentBytes && next <= end;
+      if (!isWhole || crc32(bytes.subarray(at - start, next - start)) !== this.#footer.crcs[segment]) return false;
+      at = next;
+    }
+    this.#noteRead(start, end, nowMs);
+    return true;
   }
 
   /** Records the read of verified segments, or of one segment that was just verified. */

@@ -1,11 +1,12 @@
 import { type BlockId, blockDigest, blockPath, type Geometry } from "@frontcache/proto";
 import type { Clock } from "../members/clock.js";
-import { LocalFile, type LocalVolume, suspendUntilSettled } from "./local-file.js";
+import { LocalFile, type LocalVolume, suspendUntilSettled, type Verification } from "./local-file.js";
 
 export interface LocalFilesOptions {
   readonly clock: Clock;
-  /** Paths of the members' cache directories. */
+  /** Paths of the directories of block files. */
   readonly volumes: readonly string[];
+  readonly verification: Verification;
 }
 
 /** Maximum open files. Evicted ones use disk space until the next sweep: at most 4 GiB. */
@@ -38,9 +39,9 @@ export class LocalFiles {
   #cancelSweep: (() => void) | undefined;
   #closed = false;
 
-  constructor({ clock, volumes }: LocalFilesOptions) {
+  constructor({ clock, volumes, verification }: LocalFilesOptions) {
     this.#clock = clock;
-    this.#volumes = volumes.map((path) => ({ path, slowUntilMs: 0, abandonedReads: 0 }));
+    this.#volumes = volumes.map((path) => ({ path, verification, slowUntilMs: 0, abandonedReads: 0 }));
   }
 
   /** Number of open files, including files that are being closed. */
@@ -50,7 +51,7 @@ export class LocalFiles {
 
   /** Returns the block's open file, undefined if there is none, or a promise while the lookup runs. */
   find(id: BlockId, geometry: Geometry): LocalFile | undefined | Promise<LocalFile | undefined> {
-    const key = `${geometry.blockBytes}\n${id.offset}\n${id.version}\n${id.url}`;
+    const key = keyOf(id, geometry);
     const file = this.#open.get(key);
     if (file === undefined) return this.#isMissing(key) ? undefined : this.#openOnce(key, id, geometry);
     const nowMs = this.#clock.monotonicMs();
@@ -75,6 +76,11 @@ export class LocalFiles {
       this.#retire(key, file);
       this.#miss(key);
     }
+  }
+
+  /** Looks a block up at its next read, although it was missing a moment ago: this process has written its file. */
+  expect(id: BlockId, geometry: Geometry): void {
+    this.#missing.delete(keyOf(id, geometry));
   }
 
   /** Closes all files; resolves when all are closed. */
@@ -157,4 +163,8 @@ export class LocalFiles {
     }
     if (this.#open.size > 0) this.#cancelSweep = this.#clock.after(SWEEP_MS, this.#sweep);
   };
+}
+
+function keyOf(id: BlockId, geometry: Geometry): string {
+  return `${geometry.blockBytes}\n${id.offset}\n${id.version}\n${id.url}`;
 }

@@ -31,6 +31,7 @@ function setUp() {
   const local = new LocalReads({
     clock,
     volumes: [`${volume}/none`, volume],
+    verification: "first-read",
     report: async (uses) => void reported.push(uses),
   });
   cleanups.push(

@@ -2,7 +2,7 @@ import type { BlockId, Geometry } from "@frontcache/proto";
 import type { BufferLanding } from "../members/block-landing.js";
 import type { Clock } from "../members/clock.js";
 import type { CallLimits } from "../members/ports.js";
-import { type LocalFile, suspendUntilSettled } from "./local-file.js";
+import { type LocalFile, suspendUntilSettled, type Verification } from "./local-file.js";
 import { LocalFiles } from "./local-files.js";
 import { LocalUses } from "./local-uses.js";
 import { untilEnd } from "./until-end.js";
@@ -18,10 +18,13 @@ export interface LocalReport {
 
 export interface LocalReadsOptions {
   readonly clock: Clock;
-  /** Paths of the members' cache directories. */
+  /** Paths of the directories of block files. */
   readonly volumes: readonly string[];
-  /** Reports read blocks to the members. Settles in bounded time and never rejects. */
+  readonly verification: Verification;
+  /** Reports read blocks to whoever evicts them. Settles in bounded time and never rejects. */
   readonly report: (uses: readonly BlockId[]) => Promise<void>;
+  /** Called if the file of a block was cut, or has other bytes than its footer says. */
+  readonly onDamaged?: ((id: BlockId) => void) | undefined;
 }
 
 /** Reads of files fill the available room and never pause. */
@@ -46,7 +49,7 @@ const REPORT_INTERVAL_MS = 5_000;
 const MOST_REPORTED = 10_000;
 
 /**
- * Reads blocks of members on this host from their files, directly into the caller's buffer. Only reads with a version use files,
+ * Reads blocks from files on this host, directly into the caller's buffer. Only reads with a version use files,
  * because only the owner knows the current version. If a file is missing or invalid, the read goes to a member instead.
  */
 export class LocalReads {
@@ -78,6 +81,11 @@ export class LocalReads {
     const file = this.#files.find({ url, version, offset: landing.span.blockOffset }, geometry);
     if (file === undefined) return false;
     return file instanceof Promise ? this.#readOpened(file, landing, limits) : this.#readFrom(file, landing, limits);
+  }
+
+  /** Looks a block up at its next read: this process has written its file. */
+  expect(id: BlockId, geometry: Geometry): void {
+    this.#files.expect(id, geometry);
   }
 
   /** Call after the last read. Reports the remaining uses; resolves when that is done and all files are closed. */
@@ -128,7 +136,7 @@ export class LocalReads {
     const nowMs = clock.monotonicMs();
     if (nowMs - beganMs > LONG_MS && this.#hasWaited(nowMs - beganMs)) file.volume.slowUntilMs = nowMs + SLOW_FOR_MS;
     if (!isRead) {
-      this.#files.drop(file);
+      this.#dropDamaged(file);
       return false;
     }
     landing.landed(end - start);
@@ -165,7 +173,7 @@ export class LocalReads {
         running.shift();
         if (limits.ended !== undefined) throw limits.ended;
         if (!isRead) {
-          this.#files.drop(file);
+          this.#dropDamaged(file);
           return false;
         }
         landing.landed(next.end - start - landed);
@@ -188,6 +196,12 @@ export class LocalReads {
     } catch {
       return undefined;
     }
+  }
+
+  #dropDamaged(file: LocalFile): void {
+    // A file that was removed is no damage.
+    if (file.hasName()) this.#options.onDamaged?.(file.id);
+    this.#files.drop(file);
   }
 
   #note(file: LocalFile, bytes: number): void {

@@ -1,21 +1,37 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { CacheError } from "@frontcache/proto";
 import { ManualClock } from "@frontcache/proto/testing";
-import { describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { clientOver } from "../cache-client.js";
 import type { MemberConnections } from "../members/ports.js";
-import { completeOptions } from "../options.js";
+import { completeOptions, type NearOptions } from "../options.js";
 import { FakeTransport } from "../testing/fake-transport.js";
 import { noObjectRequests } from "../testing/no-object-requests.js";
 import { ramp } from "../testing/ramp.js";
 import { PAGE_BYTES } from "./page-memory.js";
+
+/** Numbers that look random, below `below`. */
+function numbers(seed: number): (below: number) => number {
+  let state = seed;
+  return (below) => {
+    state = (state * 48_271) % 2_147_483_647;
+    return state % below;
+  };
+}
 
 const url = "s3://bucket/file";
 /** Ten pages and a half. */
 const size = 10 * PAGE_BYTES + PAGE_BYTES / 2;
 
 async function connect(memory: number | string = "1MiB", objectSize = size) {
+  return await connectNear({ memory }, objectSize);
+}
+
+async function connectNear(near: NearOptions, objectSize = size) {
   const transport = new FakeTransport({ version: "v1", size: objectSize });
-  const options = completeOptions({ endpoint: "a:1", near: { memory } });
+  const options = completeOptions({ endpoint: "a:1", near });
   const connections = transport as unknown as MemberConnections;
   const clock = new ManualClock(0);
   const client = await clientOver(options, { clock, connections, requests: noObjectRequests });
@@ -33,7 +49,7 @@ describe("the near cache", () => {
       [PAGE_BYTES, PAGE_BYTES],
       [10 * PAGE_BYTES, PAGE_BYTES],
     ]);
-    expect(client.nearReads()).toEqual({ hits: 4, misses: 2, cachedBytes: 1.5 * PAGE_BYTES });
+    expect(client.nearReads()).toEqual({ hits: 4, misses: 2, diskHits: 0, cachedBytes: 1.5 * PAGE_BYTES });
     await client.close();
     await expect(client.readRange(url, 70_000, 10, "v1")).rejects.toMatchObject({ code: "CANCELLED" });
   });
@@ -128,11 +144,7 @@ describe("the near cache", () => {
   it.each([4, 20])("returns exactly the object's bytes for any ranges and any use of memory of %i pages", async (pages) => {
     for (const objectSize of [1, PAGE_BYTES, 10 * PAGE_BYTES, size]) {
       const { client } = await connect(pages * PAGE_BYTES, objectSize);
-      let state = 7;
-      const random = (below: number): number => {
-        state = (state * 48_271) % 2_147_483_647;
-        return state % below;
-      };
+      const random = numbers(7);
       const readOnce = async (): Promise<void> => {
         const offset = random(objectSize);
         const length = 1 + random(4 * PAGE_BYTES);
@@ -178,12 +190,121 @@ describe("the near cache", () => {
     await client.close();
   });
 
-  it.each([{ memory: "12" }, { memory: "1TB" }, { memory: 1_000 }, { memory: -1 }, {}, { memory: "1MiB", disk: "/x" }, 7])(
-    "refuses the option %j in one line",
-    (near) => {
-      expect(() => completeOptions({ endpoint: "a:1", near: near as never })).toThrow(
-        expect.objectContaining({ code: "INVALID_ARGUMENT", message: expect.stringMatching(/^[^\n]+$/) }),
-      );
+  it.each([
+    { memory: "12" },
+    { memory: "1TB" },
+    { memory: 1_000 },
+    { memory: -1 },
+    {},
+    7,
+    { memory: "1MiB", disk: "/x" },
+    { disk: "/x:" },
+    { disk: ":1GiB" },
+    { disk: "/x:63MiB" },
+    { disk: "/x:1 GiB" },
+    { disk: "/x\0:1GiB" },
+    { disk: 7 },
+    { disk: { path: "/x" } },
+  ])("refuses the option %j in one line", (near) => {
+    expect(() => completeOptions({ endpoint: "a:1", near: near as never })).toThrow(
+      expect.objectContaining({ code: "INVALID_ARGUMENT", message: expect.stringMatching(/^[^\n]+$/) }),
+    );
+  });
+});
+
+describe("the near cache with a disk", () => {
+  let path: string;
+  const near = (memory?: number): NearOptions => ({ memory, disk: `${path}:64MiB` });
+
+  beforeEach(() => {
+    path = mkdtempSync(join(tmpdir(), "frontcache-near-"));
+  });
+  afterEach(() => rmSync(path, { recursive: true }));
+
+  it("answers reads of a version from the disk after a restart, and then from memory", async () => {
+    const first = await connectNear(near(PAGE_BYTES));
+    expect((await first.client.readRange(url, 0, size, "v1")).equals(ramp(0, size))).toBe(true);
+    await first.client.close();
+    const { client, transport } = await connectNear(near(PAGE_BYTES));
+    for (let i = 0; i < 2; i++) expect((await client.readRange(url, 70_000, 100, "v1")).equals(ramp(70_000, 100))).toBe(true);
+    expect(transport.reads).toEqual([]);
+    expect(client.nearReads()).toMatchObject({ hits: 1, diskHits: 1, misses: 0, disk: { readBytes: PAGE_BYTES } });
+    await client.close();
+  });
+
+  it("requests only what is neither in memory nor on the disk", async () => {
+    const first = await connectNear(near());
+    await first.client.readRange(url, 0, 2 * PAGE_BYTES, "v1");
+    await first.client.close();
+    const { client, transport } = await connectNear(near(64 * PAGE_BYTES));
+    await client.readRange(url, 0, PAGE_BYTES, "v1");
+    expect((await client.readRange(url, 5, 4 * PAGE_BYTES, "v1")).equals(ramp(5, 4 * PAGE_BYTES))).toBe(true);
+    // The disk has the first pages, but not all of the block that were requested.
+    expect(transport.reads.map(({ offset, length }) => [offset, length])).toEqual([[PAGE_BYTES, 4 * PAGE_BYTES]]);
+    await client.close();
+  });
+
+  it("asks the cluster which version is current", async () => {
+    const first = await connectNear(near());
+    await first.client.readRange(url, 0, size);
+    await first.client.close();
+    const { client, transport } = await connectNear(near());
+    let questions = 0;
+    transport.stat = async () => {
+      questions++;
+      return { ...transport.object, objectSize: transport.object.size, cachedBytes: 0 };
+    };
+    expect((await client.readRange(url, 0, size)).equals(ramp(0, size))).toBe(true);
+    expect([questions, transport.reads.length]).toEqual([1, 0]);
+    transport.object = { version: "v2", size: 100 };
+    expect(await client.readObject(url)).toHaveLength(100);
+    expect([questions, transport.reads.length]).toEqual([2, 1]);
+    await client.close();
+  });
+
+  it("evicts an object's blocks from the disk, too", async () => {
+    const first = await connectNear(near());
+    await first.client.readRange(url, 0, size, "v1");
+    await first.client.evict({ url });
+    await first.client.close();
+    const { client, transport } = await connectNear(near());
+    await client.readRange(url, 0, 10, "v1");
+    expect(transport.reads).toHaveLength(1);
+    await client.close();
+  });
+
+  it("refuses a directory that can't be used when it connects", async () => {
+    writeFileSync(join(path, "frontcache-near"), "");
+    await expect(connectNear(near())).rejects.toMatchObject({
+      code: "PERMISSION_DENIED",
+      message: expect.stringMatching(/^[^\n]+$/),
+    });
+  });
+
+  it.each([0, 4])(
+    "returns exactly the object's bytes for any ranges and memory of %i pages, which the caller may change",
+    async (pages) => {
+      for (const objectSize of [1, PAGE_BYTES, size]) {
+        const { client, clock } = await connectNear(
+          { memory: pages === 0 ? undefined : pages * PAGE_BYTES, disk: `${path}/${objectSize}:64MiB` },
+          objectSize,
+        );
+        const random = numbers(11);
+        const readOnce = async (): Promise<void> => {
+          const offset = random(objectSize);
+          const length = 1 + random(4 * PAGE_BYTES);
+          const into = random(2) === 0 ? Buffer.alloc(length) : undefined;
+          const bytes = await client.readRange(url, offset, length, random(3) === 0 ? "" : "v1", { into });
+          expect(bytes.equals(ramp(offset, Math.min(length, objectSize - offset)))).toBe(true);
+          bytes.fill(0);
+          if (random(4) === 0) clock.advance(60);
+        };
+        for (let i = 0; i < 40; i++) await Promise.all([readOnce(), readOnce(), readOnce()]);
+        await client.close();
+        const { diskHits = 0, disk } = client.nearReads();
+        expect(diskHits + (disk?.writtenBytes ?? 0)).toBeGreaterThan(0);
+        expect(disk).toMatchObject({ failures: 0, damagedBlocks: 0 });
+      }
     },
   );
 });

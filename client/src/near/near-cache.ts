@@ -1,8 +1,10 @@
 import { CacheError, outOfRange } from "@frontcache/proto";
 import { type Linked, LinkedList } from "@frontcache/proto/runtime";
 import type { Clock } from "../members/clock.js";
-import type { EvictSelector } from "../members/ports.js";
+import type { CallLimits, EvictSelector } from "../members/ports.js";
 import type { ClientMetrics } from "../metrics.js";
+import type { RequestedRange } from "../read-range.js";
+import type { NearDisk, NearDiskReport } from "./disk/near-disk.js";
 import { LeasedVersions } from "./leased-versions.js";
 import { PAGE_BYTES, PageMemory } from "./page-memory.js";
 
@@ -20,12 +22,27 @@ export interface NearRange {
 
 /** Counts of the near cache since the client was created. */
 export interface NearReport {
-  /** Reads whose bytes were all cached, and reads that asked the cluster. */
+  /** Reads whose bytes were all in memory, and reads that asked the cluster. */
   readonly hits: number;
   readonly misses: number;
-  /** Bytes cached now. */
+  /** Reads of which bytes came from the disk, and none from the cluster. */
+  readonly diskHits: number;
+  /** Bytes in memory now. */
   readonly cachedBytes: number;
+  /** Counts of the disk; undefined without `near.disk`. */
+  readonly disk?: NearDiskReport | undefined;
 }
+
+export interface NearCacheOptions {
+  readonly memoryBytes: number;
+  /** Has the pages that memory has no room for. The near cache closes it. */
+  readonly disk?: NearDisk | undefined;
+  readonly metrics: ClientMetrics | undefined;
+  readonly clock: Pick<Clock, "monotonicMs">;
+}
+
+/** Requests a range from the cluster: fewer bytes if the object ends before, OUT_OF_RANGE if it ends before they begin. */
+export type FetchRange = (range: RequestedRange) => Promise<Buffer>;
 
 /** One version of an object with cached pages. */
 interface CachedObject {
@@ -34,8 +51,8 @@ interface CachedObject {
   readonly version: string;
   /** Pages by index. */
   readonly pages: Map<number, Page>;
-  /** The object's size, once a read has reached its end. */
-  size: number | undefined;
+  /** The object's size. */
+  readonly size: number;
 }
 
 interface Page extends Linked<Page> {
@@ -46,14 +63,21 @@ interface Page extends Linked<Page> {
   readonly bytes: number;
 }
 
+/** Pages as they were read, for a read that memory does not answer. */
+interface Pages {
+  readonly bytes: Buffer;
+  readonly objectSize: number;
+}
+
 /**
- * Recently read pages of objects in the memory of this process. A page belongs to one version of an object, so it never becomes
+ * Recently read pages of objects in the memory of this process, and on a local disk. A page belongs to one version of an object, so it never becomes
  * wrong; the least recently used ones are dropped. Which version is current is known by leases of the cluster, or must be asked for.
  */
 export class NearCache {
   /** Which versions are current. */
   readonly versions: LeasedVersions;
   readonly #memory: PageMemory;
+  readonly #disk: NearDisk | undefined;
   readonly #metrics: ClientMetrics | undefined;
   readonly #objects = new Map<string, CachedObject>();
   /** Least recently used first. */
@@ -61,16 +85,19 @@ export class NearCache {
   #isClosed = false;
   #hits = 0;
   #misses = 0;
+  #diskHits = 0;
   #cachedBytes = 0;
 
-  constructor(bytes: number, metrics: ClientMetrics | undefined, clock: Pick<Clock, "monotonicMs">) {
+  constructor({ memoryBytes, disk, metrics, clock }: NearCacheOptions) {
     this.versions = new LeasedVersions(clock);
-    this.#memory = new PageMemory(bytes);
+    this.#memory = new PageMemory(memoryBytes);
+    this.#disk = disk;
     this.#metrics = metrics;
   }
 
   get report(): NearReport {
-    return { hits: this.#hits, misses: this.#misses, cachedBytes: this.#cachedBytes };
+    const counts = { hits: this.#hits, misses: this.#misses, diskHits: this.#diskHits, cachedBytes: this.#cachedBytes };
+    return this.#disk === undefined ? counts : { ...counts, disk: this.#disk.report };
   }
 
   /** Returns the bytes if all are cached. */
@@ -87,13 +114,12 @@ export class NearCache {
   }
 
   /**
-   * Reads a range. Requests the bytes from its first missing page to its last page by `fetch`, which returns fewer if the object ends
-   * before, and rejects with OUT_OF_RANGE if it ends before they begin.
+   * Reads a range. The bytes from its first page that is not in memory to its last page are read from the disk, or requested by
+   * `fetch`.
    */
-  async read(range: NearRange, fetch: (offset: number, length: number) => Promise<Buffer>): Promise<Buffer> {
+  async read(range: NearRange, fetch: FetchRange, limits: CallLimits): Promise<Buffer> {
     const cached = this.find(range);
     if (cached !== undefined) return cached;
-    this.#misses++;
     const { offset, memory } = range;
     const object = this.#objects.get(keyOf(range.url, range.version));
     const length = Math.min(range.length, (object?.size ?? Number.POSITIVE_INFINITY) - offset);
@@ -105,19 +131,19 @@ export class NearCache {
     // The cached pages may be dropped while the others are fetched.
     const whole = from > offset ? (memory ?? Buffer.allocUnsafe(length)) : memory;
     if (from > offset) this.#copy(object!, { ...range, memory: whole }, from);
-    let fetched: Buffer;
+    let pages: Pages;
     try {
-      fetched = await fetch(from, requestedEnd - from);
+      pages = await this.#missing(range, from, requestedEnd, fetch, limits);
     } catch (error) {
-      if (from === offset || !(error instanceof CacheError) || error.code !== "OUT_OF_RANGE") throw error;
-      // The object may end where the missing pages begin. Otherwise the error must name the requested offset.
-      if (from < offset) return await fetch(offset, length);
-      fetched = Buffer.alloc(0);
+      // The error must name the requested offset.
+      const isBehindEnd = from < offset && error instanceof CacheError && error.code === "OUT_OF_RANGE";
+      if (isBehindEnd) return await fetch({ ...range, length });
+      throw error;
     }
-    this.#keep(range, from, fetched, requestedEnd);
-    const size = from + fetched.length;
-    if (size <= offset) throw outOfRange(range.url, offset, size);
-    const end = Math.min(offset + length, size);
+    const { bytes: fetched, objectSize } = pages;
+    this.#keep(range, from, fetched, objectSize);
+    if (objectSize <= offset) throw outOfRange(range.url, offset, objectSize);
+    const end = Math.min(offset + length, from + fetched.length);
     if (whole === undefined && fetched.length <= 2 * length) return fetched.subarray(offset - from, end - from);
     const result = whole ?? Buffer.allocUnsafe(length);
     fetched.copy(result, Math.max(0, from - offset), Math.max(0, offset - from), end - from);
@@ -134,10 +160,37 @@ export class NearCache {
     }
   }
 
-  /** Drops everything; nothing is kept afterwards. */
-  close(): void {
+  /** As `drop`, also on the disk. */
+  async evict(selector: EvictSelector): Promise<void> {
+    this.drop(selector);
+    await this.#disk?.evict(selector);
+  }
+
+  /** Drops what is in memory; nothing is kept afterwards. Resolves when the disk has what it was to keep. */
+  async close(): Promise<void> {
     this.#isClosed = true;
     this.drop({ prefix: "" });
+    await this.#disk?.close();
+  }
+
+  /** Reads pages from the disk, and the rest from the cluster. */
+  async #missing({ url, version }: NearRange, from: number, end: number, fetch: FetchRange, limits: CallLimits): Promise<Pages> {
+    const found = await this.#disk?.read(url, version, from, end, limits);
+    if (found !== undefined) this.#metrics?.part("near-disk", found.readBytes);
+    if (found !== undefined && found.readBytes === found.buffer.length) {
+      this.#diskHits++;
+      return { bytes: found.buffer, objectSize: found.objectSize };
+    }
+    this.#misses++;
+    const offset = from + (found?.readBytes ?? 0);
+    const memory = found?.buffer.subarray(found.readBytes);
+    let objectSize = 0;
+    const onSize = (bytes: number): void => {
+      objectSize = bytes;
+    };
+    const rest = await fetch({ url, version, offset, length: memory?.length ?? end - offset, memory, onSize });
+    if (!this.#isClosed) this.#disk?.keep({ url, version, objectSize }, offset, rest);
+    return { bytes: found?.buffer ?? rest, objectSize };
   }
 
   /** Copies the bytes before `end`, which are all cached. */
@@ -153,8 +206,8 @@ export class NearCache {
     return result;
   }
 
-  /** Keeps fetched bytes, which begin with a page. They are fewer than requested if the object ends there. */
-  #keep({ url, version }: NearRange, from: number, fetched: Buffer, requestedEnd: number): void {
+  /** Keeps bytes in memory, which begin with a page. */
+  #keep({ url, version }: NearRange, from: number, fetched: Buffer, size: number): void {
     if (this.#isClosed) return;
     const key = keyOf(url, version);
     const end = from + fetched.length;
@@ -165,7 +218,7 @@ export class NearCache {
       const known = this.#objects.get(key)?.pages.get(index);
       if (known !== undefined) this.#dropPage(known);
       // Dropping its last page has dropped the object.
-      const object = this.#objects.get(key) ?? { key, url, version, pages: new Map(), size: undefined };
+      const object = this.#objects.get(key) ?? { key, url, version, pages: new Map(), size };
       this.#objects.set(key, object);
       const bytes = Math.min(PAGE_BYTES, end - at);
       fetched.copy(memory, 0, at - from, at - from + bytes);
@@ -174,8 +227,6 @@ export class NearCache {
       this.#used.add(page);
       this.#cachedBytes += bytes;
     }
-    const object = this.#objects.get(key);
-    if (object !== undefined && end < requestedEnd) object.size = end;
   }
 
   #takeOldest(): Buffer | undefined {

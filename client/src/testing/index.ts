@@ -14,6 +14,7 @@ export { CallerHandshake } from "../members/member-handshake.js";
 export { type CallLimits, type MemberAddress, type MemberConnections, Unreachable } from "../members/ports.js";
 export { RunningCall } from "../members/running-call.js";
 export { clientMetricList, registeredMetrics } from "../metrics.js";
+export { NearDisk } from "../near/disk/near-disk.js";
 export { completeOptions } from "../options.js";
 // Fakes and fixtures.
 
