@@ -15,6 +15,11 @@ export const VALUE_HEADERS = {
   value: "frontcache-value",
 } as const;
 
+/** The path of calls about values with bytes, from member to member. The body has the bytes. */
+export const VALUE_CALLS_PATH = "/value-calls";
+/** The header with the call: a ValueCall in Base64. The response is a ValueAnswer in Base64. */
+export const VALUE_CALL_HEADER = "frontcache-value-call";
+
 /** A value, as members describe it to clients. */
 export interface ValueMessage {
   readonly url: string;

@@ -9,6 +9,7 @@ export type { Clock } from "./clock.js";
 export { type BytesBy, connectMembers } from "./connect-members.js";
 export { type CredentialOptions, tokenSource } from "./credentials.js";
 export { type Attempt, type FailoverOptions, withFailover } from "./failover.js";
+export { HttpObjectRequests, type ObjectRequests } from "./http/object-requests.js";
 export {
   type CallingMember,
   type HandshakeOutcome,

@@ -71,7 +71,8 @@ export async function exchange(
     path: pathOf(request),
     headers: headersOf(request),
     body: request.body,
-    bodyPieces: request.pieces && (request.pieces.size === undefined ? chunked(request.pieces.bytes) : request.pieces.bytes),
+    bodyPieces: request.pieces?.bytes,
+    isChunked: request.pieces !== undefined && request.pieces.size === undefined,
     isRepeatable: request.isRepeatable && request.pieces === undefined,
   };
   return await withFailover(
@@ -117,20 +118,9 @@ function pathOf({ url, query = "" }: ValueRequest): string {
 
 function headersOf({ headers = {}, pieces }: ValueRequest): Record<string, string | undefined> {
   if (pieces !== undefined) {
-    const framing = pieces.size === undefined ? { "Transfer-Encoding": "chunked" } : { "Content-Length": String(pieces.size) };
-    return { ...headers, ...framing };
+    return { ...headers, "Content-Length": pieces.size === undefined ? undefined : String(pieces.size) };
   }
   return { ...headers };
-}
-
-async function* chunked(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void> {
-  for await (const piece of pieces) {
-    if (piece.length === 0) continue;
-    yield Buffer.from(`${piece.length.toString(16)}\r\n`);
-    yield piece;
-    yield Buffer.from("\r\n");
-  }
-  yield Buffer.from("0\r\n\r\n");
 }
 
 async function errorOf({ status, head, body }: HttpResponse, { url, pieces }: ValueRequest): Promise<CacheError> {

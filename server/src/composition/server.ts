@@ -1,5 +1,5 @@
-import { connectMembers } from "@frontcache/client/members";
-import { DEFAULT_GEOMETRY, type MemberInfo, socketAddressOf } from "@frontcache/proto";
+import { connectMembers, HttpObjectRequests } from "@frontcache/client/members";
+import { DEFAULT_GEOMETRY, type MemberInfo, socketAddressOf, VALUE_CALLS_PATH } from "@frontcache/proto";
 import { sleep } from "@frontcache/proto/runtime";
 import { StatusPages } from "../api/admin/status-pages.js";
 import { authorized } from "../api/authorized-cache.js";
@@ -14,10 +14,11 @@ import { Clients } from "../api/limits/clients.js";
 import { measured } from "../api/measured-cache.js";
 import { accessLogged } from "../api/s3/access-log.js";
 import { Cors, type CorsOrigins } from "../api/s3/cors.js";
-import { besideValues, objectSite } from "../api/s3/object-site.js";
+import { beside, objectSite } from "../api/s3/object-site.js";
 import type { Addressing, StoreOfBucket } from "../api/s3/request-target.js";
 import { KernelSendBuffers } from "../api/sending/kernel-send-buffers.js";
-import { valueApi } from "../api/values/value-api.js";
+import { memberCalls } from "../api/values/member-calls.js";
+import { VALUES_PATH, valueApi } from "../api/values/value-api.js";
 import { withValues } from "../api/values/values-cache.js";
 import { DEFAULT_S3_LISTEN, formatHostPort } from "../config/addresses.js";
 import { covers } from "../config/bucket-pattern.js";
@@ -34,6 +35,8 @@ import { Opened } from "../runtime/opened.js";
 import { LineFile } from "../security/audit/line-file.js";
 import { MemberSecurity } from "../security/member-security.js";
 import { loadLibc } from "../storage/mapping/libc.js";
+import type { ReplicatedValues } from "../values/replicated-values.js";
+import type { ValueService } from "../values/value-service.js";
 import type { Values } from "../values/values.js";
 import { composeMember, type MemberParts } from "./compose-member.js";
 import { MemberMetrics } from "./member-metrics.js";
@@ -43,6 +46,8 @@ import { discoveryOf, observeOrigins, openMembers, openOrigin, openStore, openVa
 /** Maximum time for running calls to finish. Together with `--leave-after` it fits into the 30 s that Kubernetes grants by default. */
 const DRAIN_MS = 20_000;
 
+/** Shorter than the idle timeouts of members (75 s). */
+const MEMBER_IDLE_MS = 45_000;
 /** Maximum HTTP connections to one other member. It is large, because a forwarded read to a slow client keeps its connection. */
 const MOST_MEMBER_CONNECTIONS = 256;
 /**
@@ -123,12 +128,20 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
     log,
   };
   let clientValues: Values | undefined;
+  let values: ReplicatedValues | undefined;
   const site = siteOf({ form: "prefixed", storeOf: valueBucketsOf(settings) }, cors, accessLog);
   const httpListener = await HttpListener.open({
     ...listening,
     listen: settings.httpListen,
     name: "http",
-    site: settings.cacheBucket.length === 0 ? site : besideValues(site, { site: valueApi(), served: () => clientValues }),
+    site:
+      settings.cacheBucket.length === 0
+        ? site
+        : valuesBeside(
+            site,
+            () => clientValues,
+            () => values?.service,
+          ),
     pages: new Map([...status.pages, ["/metrics", textPage(PROMETHEUS_TEXT, () => metrics.text())]]),
   });
   opened.addListener(() => httpListener.close());
@@ -146,12 +159,15 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
   await loadSdks(settings);
   const membership = await firstMembership(members, signal);
   const memberClock = { ...clock, random: Math.random };
-  const connections = connectMembers({
+  const reachedBy = {
     clock: memberClock,
     access: accessOf(security),
     connectTimeoutMs: memberTimeoutMs,
-    transport: settings.forward,
     mostConnections: MOST_MEMBER_CONNECTIONS,
+  };
+  const connections = connectMembers({
+    ...reachedBy,
+    transport: settings.forward,
     windowBytes: MEMBER_WINDOW_BYTES,
     probesEarly: true,
     onHttpChange: httpChanged(log),
@@ -178,8 +194,10 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
     pipeCalls: libc,
   });
   opened.add(() => member.close());
-  const values = await openValues(settings, { members: valueMembers(member.others), store, geometry, log });
-  if (values !== undefined) opened.add(() => values.close());
+  const requests = new HttpObjectRequests({ ...reachedBy, idleMs: MEMBER_IDLE_MS });
+  opened.add(() => requests.close());
+  values = await openValues(settings, { members: valueMembers(member.others, requests), store, geometry, log });
+  opened.add(async () => values?.close());
   clientValues = values && authorizedValues(security.authorization)(values);
   const others = () => member.view.known().filter(({ name }) => name !== self.name);
   if (discoveryOf(settings) !== "none") security.followMembers(others);
@@ -297,6 +315,12 @@ function requireReachable(settings: Settings): void {
 /** The configured pages per bucket: those of its origin in the origins file, else those of the settings. */
 function corsOriginsOf({ origins = [], corsOrigin }: Settings): CorsOrigins {
   return (bucket) => origins.find(({ buckets }) => buckets.some((each) => covers(each, bucket)))?.corsOrigins ?? corsOrigin;
+}
+
+/** A site with the interfaces to values of clients and of other members. */
+function valuesBeside(site: Site, served: () => Values | undefined, service: () => ValueService | undefined): Site {
+  const withValues = beside(site, { prefix: VALUES_PATH, site: valueApi(), served });
+  return beside(withValues, { prefix: VALUE_CALLS_PATH, site: memberCalls(), served: service });
 }
 
 /** Names the store of each bucket under `/s3`: those of values hide S3's of the same name. Undefined: all are S3's. */

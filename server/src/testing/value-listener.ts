@@ -7,10 +7,11 @@ import type { Site } from "../api/http/site.js";
 import { Clients, noLimits } from "../api/limits/clients.js";
 import { systemClock } from "../runtime/clock.js";
 import { silentLog } from "../runtime/log.js";
+import type { Security } from "../security/member-security.js";
 import { loadLibc } from "../storage/mapping/libc.js";
 import type { Values } from "../values/values.js";
 import { MemoryValues } from "./memory-values.js";
-import { noSecurity } from "./no-security.js";
+import { membersAre, noSecurity } from "./no-security.js";
 
 /** A response as received. */
 export interface ReceivedReply {
@@ -32,26 +33,39 @@ export class ValueListener implements AsyncDisposable {
   readonly values = new MemoryValues(this.clock);
   readonly clients = new Clients(noLimits, systemClock);
   notReadyReasons: string[] = [];
-  #listener!: HttpListener<Values>;
+  #listener!: Pick<HttpListener<Values>, "address" | "close">;
 
+  /** Serves values in memory. */
   static async open(name: HttpListenerName, site: (fixture: ValueListener) => Site<Values>): Promise<ValueListener> {
     const fixture = new ValueListener();
-    fixture.#listener = await HttpListener.open<Values>({
+    await fixture.#serve(name, site(fixture), fixture.values, noSecurity);
+    return fixture;
+  }
+
+  /** Serves something else. Every caller counts as a member, or none does. */
+  static async serving<Served>(site: Site<Served>, served: Served, who: "everybody" | "nobody"): Promise<ValueListener> {
+    const fixture = new ValueListener();
+    await fixture.#serve("http", site, served, { ...noSecurity, members: membersAre(who) });
+    return fixture;
+  }
+
+  async #serve<Served>(name: HttpListenerName, site: Site<Served>, served: Served, security: Security): Promise<void> {
+    const listener = await HttpListener.open<Served>({
       listen: { tcp: { host: "127.0.0.1", port: 0 } },
       name,
-      site: site(fixture),
+      site,
       drainMs: 10_000,
-      notReadyReasons: () => fixture.notReadyReasons,
+      notReadyReasons: () => this.notReadyReasons,
       writes: true,
       pages: new Map(),
-      security: noSecurity,
+      security,
       socketCalls: process.env.FRONTCACHE_SENDFILE === "false" ? undefined : await loadLibc(),
-      clients: fixture.clients,
-      clock: fixture.clock,
+      clients: this.clients,
+      clock: this.clock,
       log: silentLog,
     });
-    fixture.#listener.serve(fixture.values);
-    return fixture;
+    listener.serve(served);
+    this.#listener = listener;
   }
 
   get port(): number {

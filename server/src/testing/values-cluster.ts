@@ -1,10 +1,22 @@
 import { Unreachable } from "@frontcache/client/members";
-import { type MemberInfo, Membership, ValueAnswer, ValueCall, ValueEventMessage, WatchValuesRequest } from "@frontcache/proto";
+import {
+  collectHeaders,
+  type MemberInfo,
+  Membership,
+  outOfRange,
+  ValueAnswer,
+  ValueCall,
+  ValueEventMessage,
+  WatchValuesRequest,
+} from "@frontcache/proto";
 import { ManualClock } from "@frontcache/proto/testing";
 import { silentLog } from "../runtime/log.js";
+import type { Slice } from "../runtime/slice.js";
+import { ANONYMOUS } from "../security/principal.js";
 import type { BlockStore } from "../storage/block-store.js";
 import { ReplicatedValues } from "../values/replicated-values.js";
 import type { ValueBucket } from "../values/value-buckets.js";
+import { entryHeader, infoInHeaders } from "../values/value-entry.js";
 import { sendEvents } from "../values/value-events.js";
 import type { ValueMembers } from "../values/value-members.js";
 import { openTestStore } from "./member-fixture.js";
@@ -156,6 +168,14 @@ export class ValuesCluster {
     for (const name of this.names) await this.stop(name);
   }
 
+  /** A body whose pieces arrive while its receiver can be reached. */
+  async *#arriving(bytes: AsyncIterable<Uint8Array>, reach: () => unknown): AsyncGenerator<Uint8Array> {
+    for await (const piece of bytes) {
+      reach();
+      yield Buffer.from(piece);
+    }
+  }
+
   #reaches(from: string, to: string): boolean {
     return this.#running.has(to) && !this.#cut.has(linkOf(from, to));
   }
@@ -184,6 +204,29 @@ export class ValuesCluster {
         reach(member);
         if (!this.#running.has(self)) await new Promise(() => {});
         return ValueAnswer.decode(ValueAnswer.encode(answer).finish());
+      },
+      send: async (member, step, bytes, signal) => {
+        const call = ValueCall.decode(ValueCall.encode(ValueCall.fromPartial({ name: self, ...step })).finish());
+        await this.#options.before?.(self, member.name, call);
+        const arriving = bytes instanceof Uint8Array ? Buffer.from(bytes) : this.#arriving(bytes, () => reach(member));
+        const answer = await reach(member).service.answer(call, signal, arriving);
+        reach(member);
+        if (!this.#running.has(self)) await new Promise(() => {});
+        return ValueAnswer.decode(ValueAnswer.encode(answer).finish());
+      },
+      open: async (members, { url, version, offset, length }, signal) => {
+        const member = members.find(({ name }) => this.#reaches(self, name)) ?? members[0]!;
+        const read = await reach(member).openHere({ url, version, offset, length, principal: ANONYMOUS, signal });
+        if (read.length === 0) {
+          read.close();
+          throw outOfRange(url, offset, 0);
+        }
+        const next = async (): Promise<Slice | undefined> => {
+          reach(member);
+          return read.next();
+        };
+        const info = infoInHeaders(collectHeaders([entryHeader(read.info)]).headers)!;
+        return { info, isLocal: false, offset, length: read.length, next, close: () => read.close() };
       },
       watch: async (member, request, onEvent, signal) => {
         const message = WatchValuesRequest.decode(WatchValuesRequest.encode(request).finish());

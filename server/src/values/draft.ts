@@ -69,6 +69,33 @@ export class Draft {
     return this.#end;
   }
 
+  /** Takes bytes from an offset on, as they arrive. Resolves with their number when all are in memory or on the disk. */
+  async writeAll(offset: number, bytes: Uint8Array | AsyncIterable<Uint8Array>): Promise<number> {
+    const { segmentBytes } = this.#geometry;
+    // While a segment is written to the disk, the next one is received.
+    const running: { readonly written: Promise<void>; readonly bytes: number }[] = [];
+    let [at, runningBytes] = [offset, 0];
+    try {
+      for await (const piece of bytes instanceof Uint8Array ? cutAt(bytes, offset, segmentBytes) : bytes) {
+        const written = this.write(at, piece);
+        written.catch(() => {});
+        running.push({ written, bytes: piece.length });
+        at += piece.length;
+        runningBytes += piece.length;
+        while (runningBytes > segmentBytes) {
+          const oldest = running.shift()!;
+          await oldest.written;
+          runningBytes -= oldest.bytes;
+        }
+      }
+      if (at === offset) await this.write(at, new Uint8Array());
+    } finally {
+      await Promise.allSettled(running.map(({ written }) => written));
+    }
+    for (const { written } of running) await written;
+    return at - offset;
+  }
+
   /** Takes bytes at an offset. Resolves when they are in memory or on the disk. */
   async write(offset: number, data: Uint8Array): Promise<void> {
     const { entry, isSized, nowMs } = this.options;
@@ -257,5 +284,14 @@ export class Draft {
     const { entry, isSized } = this.options;
     const { segmentBytes } = this.#geometry;
     return isSized ? Math.min(segmentBytes, entry.size - segment * segmentBytes) : segmentBytes;
+  }
+}
+
+/** Cuts bytes where the segments of a value begin. */
+function* cutAt(bytes: Uint8Array, offset: number, segmentBytes: number): Generator<Uint8Array> {
+  for (let at = 0; at < bytes.length; ) {
+    const end = Math.min(bytes.length, at + segmentBytes - ((offset + at) % segmentBytes));
+    yield bytes.subarray(at, end);
+    at = end;
   }
 }

@@ -1,4 +1,5 @@
 import { CacheError, type MemberInfo, type ValueAnswer, type ValueCall, type ValueEntry } from "@frontcache/proto";
+import type { Sent } from "./step-sending.js";
 import { infoOf } from "./value-entry.js";
 import type { Placement, ValueMembers } from "./value-members.js";
 import type { ValueService } from "./value-service.js";
@@ -54,23 +55,27 @@ export class HolderCalls {
     const { placement, members: all, service } = this.#options;
     const asked = new Map(placement.holders(url).map((member) => [member.name, member]));
     if (alsoEarlier) for (const member of all.earlier(url)) asked.set(member.name, member);
-    const [answers, members, failed]: [ValueAnswer[], MemberInfo[], MemberInfo[]] = [[], [], []];
-    const failures: CacheError[] = [];
+    const answered: Sent["answered"][number][] = [];
+    const failed: Sent["failed"][number][] = [];
     await Promise.all(
       [...asked.values()].map(async (member) => {
         try {
-          const answer = await service.ask(member, step, signal);
-          answers.push(answer);
-          members.push(member);
+          answered.push({ member, answer: await service.ask(member, step, signal) });
         } catch (error) {
-          failures.push(CacheError.from(error));
-          failed.push(member);
+          failed.push({ member, error: CacheError.from(error) });
         }
       }),
     );
     signal.throwIfAborted();
-    if (answers.length === 0) throw failures.find(({ code }) => code !== "UNAVAILABLE") ?? failures[0] ?? unreachable(url);
-    return { answers, members, failed };
+    const answers = this.atLeastOne(url, answered, failed);
+    return { answers, members: answered.map(({ member }) => member), failed: failed.map(({ member }) => member) };
+  }
+
+  /** Returns the answers of members. Throws why there are none. */
+  atLeastOne(url: string, answered: Sent["answered"], failed: Sent["failed"]): readonly ValueAnswer[] {
+    if (answered.length > 0) return answered.map(({ answer }) => answer);
+    const errors = failed.map(({ error }) => error);
+    throw errors.find(({ code }) => code !== "UNAVAILABLE") ?? errors[0] ?? unreachable(url);
   }
 
   /** Reports a value that was written. Members that could not take it are informed that theirs is older. */

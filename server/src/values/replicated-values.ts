@@ -94,7 +94,7 @@ export class ReplicatedValues implements Values {
     this.#work = new PeriodicWork({ clock, onFailure });
     this.#puts = new ValuePuts({ buckets, calls, service, placement, versions, clock });
     this.#uploads = new SparseUploads({ buckets, calls, service, placement, versions, clock });
-    this.#opening = new ValueOpening({ buckets, holder, placement, service, freshness: sync, clock });
+    this.#opening = new ValueOpening({ buckets, holder, members, placement, service, freshness: sync, clock });
     [this.#buckets, this.#placement, this.#sync, this.#calls, this.service] = [buckets, placement, sync, calls, service];
     own.onGone = (held, why) => this.#gone(held, why);
   }
@@ -137,7 +137,7 @@ export class ReplicatedValues implements Values {
   }
 
   /** As `open`, for another member: never asks a third one for bytes that it does not take over itself. */
-  openHere(request: OpenRequest): Promise<ValueRead> {
+  openHere(request: OpenRequest): ValueRead | Promise<ValueRead> {
     return this.#opening.openHere(request);
   }
 

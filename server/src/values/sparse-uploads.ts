@@ -3,12 +3,13 @@ import type { Clock } from "../runtime/clock.js";
 import type { HolderCalls } from "./holder-calls.js";
 import type { HybridClock } from "./hybrid-clock.js";
 import { SpanSet } from "./span-set.js";
+import { sendToAll } from "./step-sending.js";
 import type { ValueBuckets } from "./value-buckets.js";
 import { entryOf, expiryOf } from "./value-entry.js";
 import type { Placement } from "./value-members.js";
 import { MOST_ATTEMPTS } from "./value-puts.js";
 import type { ValueService } from "./value-service.js";
-import { conflictOf, OlderVersion, piecesOf, ValueWriter } from "./value-writer.js";
+import { conflictOf, OlderVersion, ValueWriter } from "./value-writer.js";
 import {
   type BeginRequest,
   type Completion,
@@ -62,24 +63,23 @@ export class SparseUploads {
     offset: number,
     bytes: Uint8Array | AsyncIterable<Uint8Array>,
   ): Promise<Completion> {
-    const { buckets, calls } = this.#options;
+    const { buckets, calls, service, placement, clock } = this.#options;
     buckets.of(url);
     if (!Number.isSafeInteger(offset) || offset < 0) {
       throw new CacheError("INVALID_ARGUMENT", `${url}: ${offset} is not an offset: use a whole number from 0 on`);
     }
-    let at = offset;
-    let answers: readonly ValueAnswer[] = [];
-    const write = async (piece: Uint8Array): Promise<void> => {
-      const data = Buffer.from(piece);
-      answers = (await calls.all(url, { write: { url, version: "", offset: at, data } }, signal)).answers;
-      at += piece.length;
-      this.counts.bytesWritten += piece.length;
+    const { counts } = this;
+    const counted = async function* (pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+      for await (const piece of pieces) {
+        counts.bytesWritten += piece.length;
+        yield piece;
+      }
     };
-    for await (const piece of bytes instanceof Uint8Array ? [bytes] : bytes) {
-      for (const part of piecesOf(piece)) await write(part);
-    }
-    if (at === offset) await write(new Uint8Array());
-    return completionOf(answers);
+    if (bytes instanceof Uint8Array) counts.bytesWritten += bytes.length;
+    const sent = bytes instanceof Uint8Array ? bytes : counted(bytes);
+    const write = { url, version: "", offset, data: Buffer.alloc(0) };
+    const { answered, failed } = await sendToAll(placement.holders(url), { write }, sent, { service, clock, signal });
+    return completionOf(calls.atLeastOne(url, answered, failed));
   }
 
   /** As `Values.completion`. */

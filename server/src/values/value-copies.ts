@@ -1,10 +1,10 @@
 import { CacheError, type MemberInfo, type ValueEntry } from "@frontcache/proto";
 import { SingleFlight } from "@frontcache/proto/runtime";
+import type { Draft } from "./draft.js";
 import type { HybridClock } from "./hybrid-clock.js";
 import type { HeldEntry } from "./value-entries.js";
 import type { ValueHolder } from "./value-holder.js";
-import type { Placement } from "./value-members.js";
-import { READ_PIECE_BYTES } from "./value-reads.js";
+import type { Placement, ValueMembers } from "./value-members.js";
 import type { ValueService } from "./value-service.js";
 
 /** A member's knowledge of another one's changes. */
@@ -15,6 +15,7 @@ export interface Freshness {
 
 export interface ValueCopiesOptions {
   readonly holder: ValueHolder;
+  readonly members: ValueMembers;
   readonly placement: Placement;
   readonly versions: HybridClock;
   readonly freshness: Freshness;
@@ -46,7 +47,7 @@ export class ValueCopies {
 
   /** Copies a version from another member. Resolves with whether this member has it now. */
   async copy(entry: ValueEntry, sources: readonly MemberInfo[], signal: AbortSignal): Promise<boolean> {
-    const { holder, versions, service } = this.#options;
+    const { holder, versions } = this.#options;
     const { url, version, size } = entry;
     versions.observe(version);
     for (const source of sources) {
@@ -56,13 +57,7 @@ export class ValueCopies {
       );
       if ("conflict" in begun) return holder.readable(url)?.entry.version === version;
       try {
-        for (let offset = 0; offset < size; ) {
-          const read = { url, version, offset, length: READ_PIECE_BYTES, follow: false };
-          const { data } = await service.ask(source, { read }, signal);
-          if (data.length === 0) throw new CacheError("UNAVAILABLE", `${url}: member ${source.name} sent no bytes`);
-          await begun.write(offset, data);
-          offset += data.length;
-        }
+        await this.#fetch(begun, source, signal);
         if ((await holder.commit(begun, { version, size })) === undefined) {
           this.repaired++;
           return true;
@@ -72,6 +67,25 @@ export class ValueCopies {
       }
     }
     return false;
+  }
+
+  /** Fetches all bytes of a draft from another member. */
+  async #fetch(draft: Draft, source: MemberInfo, signal: AbortSignal): Promise<void> {
+    const { members } = this.#options;
+    const { url, version, size } = draft.entry;
+    if (size === 0) return;
+    const read = await members.open([source], { url, version, offset: 0, length: undefined }, signal);
+    try {
+      for (let at = 0; at < size; ) {
+        const slice = await read.next();
+        if (slice === undefined) throw new CacheError("UNAVAILABLE", `${url}: member ${source.name} sent ${at} of ${size} bytes`);
+        const { length } = slice.bytes;
+        await draft.write(at, slice.bytes).finally(() => slice.release());
+        at += length;
+      }
+    } finally {
+      read.close();
+    }
   }
 
   async #catchUp(url: string, signal: AbortSignal): Promise<HeldEntry | undefined> {

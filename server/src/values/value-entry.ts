@@ -1,4 +1,4 @@
-import { ValueEntry } from "@frontcache/proto";
+import { headerValue, type ObjectHeaders, ValueEntry } from "@frontcache/proto";
 import { timeOf } from "./hybrid-clock.js";
 import type { ValueDescription, ValueInfo } from "./values.js";
 
@@ -18,6 +18,30 @@ export function infoOf(entry: ValueEntry): ValueInfo {
     metadata,
     contentType: contentType === "" ? undefined : contentType,
   };
+}
+
+/** The header in which the entry of a value travels with its bytes from member to member. */
+const ENTRY_HEADER = "x-amz-meta-frontcache-value";
+
+/** Returns the header with all that is known of a value, for another member. */
+export function entryHeader(info: ValueInfo): readonly [name: string, value: string] {
+  return [ENTRY_HEADER, Buffer.from(ValueEntry.encode(entryOfInfo(info)).finish()).toString("base64")];
+}
+
+/** Returns the entry of a value that clients may read. */
+export function entryOfInfo({ metadata, expiresMs = 0, contentType = "", ...known }: ValueInfo): ValueEntry {
+  return ValueEntry.fromPartial({ ...known, metadata: { ...metadata }, expiresMs, contentType, present: true });
+}
+
+/** Returns the value that another member's headers describe; undefined: they do not. */
+export function infoInHeaders(headers: ObjectHeaders): ValueInfo | undefined {
+  const text = headerValue(headers, ENTRY_HEADER);
+  if (text === undefined) return undefined;
+  try {
+    return infoOf(ValueEntry.decode(Buffer.from(text, "base64")));
+  } catch {
+    return undefined;
+  }
 }
 
 /** The entry of a new value. `defaultTtlSeconds` is that of its bucket. */

@@ -2,9 +2,9 @@ import { CacheError, type ValueEntry, ValueEventMessage, type WatchValuesRequest
 import { LinkedAbort } from "@frontcache/proto/runtime";
 import type { Monitors } from "./monitors.js";
 import type { PeriodicWork } from "./periodic-work.js";
-import { infoOf } from "./value-entry.js";
+import { entryOfInfo, infoOf } from "./value-entry.js";
 import type { ValueMembers } from "./value-members.js";
-import type { MonitorRequest, ValueEvent, ValueInfo } from "./values.js";
+import type { MonitorRequest, ValueEvent } from "./values.js";
 
 /** How often a monitor looks for members that it does not watch yet. */
 const WATCH_AGAIN_MS = 1_000;
@@ -60,14 +60,4 @@ function eventOf({ event, url, entry }: { event: string; url: string; entry?: Va
 
 function messageOf({ event, url, info }: ValueEvent): ValueEventMessage {
   return ValueEventMessage.fromPartial({ event, url, ...(info !== undefined && { entry: entryOfInfo(info) }) });
-}
-
-function entryOfInfo(info: ValueInfo) {
-  return {
-    ...info,
-    metadata: { ...info.metadata },
-    expiresMs: info.expiresMs ?? 0,
-    contentType: info.contentType ?? "",
-    present: true,
-  };
 }

@@ -1,4 +1,19 @@
 import { type MemberInfo, ValueAnswer, ValueCall, type ValueEventMessage, type WatchValuesRequest } from "@frontcache/proto";
+import { BoundedMap } from "@frontcache/proto/runtime";
+import type { ValueRead } from "./values.js";
+
+/** Bytes for a step that writes them: whole, or as they arrive. */
+export type StepBytes = Uint8Array | AsyncIterable<Uint8Array>;
+
+/** A read of a value's bytes by another member. */
+export interface MemberRead {
+  readonly url: string;
+  /** Undefined: the current one. */
+  readonly version: string | undefined;
+  readonly offset: number;
+  /** Undefined: to the end. */
+  readonly length: number | undefined;
+}
 
 /** The other members, as values need them. All calls reject with a CacheError, with Unreachable if the member cannot be reached. */
 export interface ValueMembers {
@@ -14,6 +29,13 @@ export interface ValueMembers {
   /** Whether calls to a member fail at once. */
   isUnreachable(member: MemberInfo): boolean;
   call(member: MemberInfo, call: Partial<ValueCall>, signal: AbortSignal, timeoutMs: number): Promise<ValueAnswer>;
+  /** As `call`, for a step that writes bytes. It has no timeout: its caller aborts the signal. */
+  send(member: MemberInfo, call: Partial<ValueCall>, bytes: StepBytes, signal: AbortSignal): Promise<ValueAnswer>;
+  /**
+   * Opens a read at the first of these members that can be reached. If that one is lost, the read resumes at the next one. Rejects with
+   * FAILED_PRECONDITION if the value has another version, NOT_FOUND, OUT_OF_RANGE, also for an empty value.
+   */
+  open(members: readonly MemberInfo[], read: MemberRead, signal: AbortSignal): Promise<ValueRead>;
   /** Passes on events until the signal is aborted. */
   watch(
     member: MemberInfo,
@@ -31,10 +53,15 @@ export interface MemberState {
   readonly hash: string;
 }
 
+/** Values whose places on the ring are remembered. */
+const REMEMBERED_URLS = 4_096;
+
 /** Which members keep which values. */
 export class Placement {
   readonly #members: ValueMembers;
   readonly #replicas: number;
+  #nearHash = "";
+  #nearby = new BoundedMap<string, readonly MemberInfo[]>(REMEMBERED_URLS);
   /** Called when a member is passed over because it cannot be reached: it may take writes that this one does not learn of. */
   onPassedOver: (name: string) => void = () => {};
 
@@ -57,6 +84,12 @@ export class Placement {
   }
 
   isHolder(url: string): boolean {
+    let reachable = 0;
+    for (const member of this.#near(url)) {
+      if (this.isSelf(member)) return true;
+      if (this.#members.isUnreachable(member)) this.onPassedOver(member.name);
+      else if (++reachable === this.#replicas) return false;
+    }
     return this.holders(url).some((member) => this.isSelf(member));
   }
 
@@ -66,12 +99,7 @@ export class Placement {
 
   /** Other reachable members that may know a newer version than this one: holders, those that stood in for them, and earlier holders. */
   others(url: string): MemberInfo[] {
-    const others = new Map<string, MemberInfo>();
-    let count = 0;
-    for (const member of this.#members.ring(url)) {
-      if (count++ === this.#replicas + STAND_INS) break;
-      others.set(member.name, member);
-    }
+    const others = new Map(this.#near(url).map((member) => [member.name, member]));
     for (const member of this.#members.earlier(url)) others.set(member.name, member);
     return [...others.values()].filter((member) => !this.isSelf(member) && !this.#members.isUnreachable(member));
   }
@@ -84,12 +112,31 @@ export class Placement {
   /** Whether the members near a value on the ring are those of `state`, and reachable or not as they were then. */
   isAsIn(state: MemberState, url: string): boolean {
     if (this.#members.hash !== state.listHash) return false;
-    let count = 0;
-    for (const member of this.#members.ring(url)) {
-      if (count++ === this.#replicas + STAND_INS) break;
+    for (const member of this.#near(url)) {
       if (!this.isSelf(member) && this.#members.isUnreachable(member) !== state.unreachable.has(member.name)) return false;
     }
     return true;
+  }
+
+  /** Whether a condition holds for all of `others`. Makes no list, because each hot read asks. */
+  everyOther(url: string, isMet: (name: string) => boolean): boolean {
+    const holds = (member: MemberInfo): boolean =>
+      this.isSelf(member) || this.#members.isUnreachable(member) || isMet(member.name);
+    return this.#near(url).every(holds) && this.#members.earlier(url).every(holds);
+  }
+
+  /** The holders if all members can be reached, and those behind them that may stand in for them. Remembered until the list changes. */
+  #near(url: string): readonly MemberInfo[] {
+    const { hash } = this.#members;
+    if (this.#nearHash !== hash) [this.#nearHash, this.#nearby] = [hash, new BoundedMap(REMEMBERED_URLS)];
+    let near = this.#nearby.peek(url);
+    if (near === undefined) {
+      const found: MemberInfo[] = [];
+      for (const member of this.#members.ring(url)) if (found.push(member) === this.#replicas + STAND_INS) break;
+      near = found;
+      this.#nearby.set(url, near);
+    }
+    return near;
   }
 
   /** Which members there are, and which of them cannot be reached. */

@@ -5,14 +5,15 @@ import type { Freshness } from "./value-copies.js";
 import type { HeldEntry } from "./value-entries.js";
 import { infoOf } from "./value-entry.js";
 import type { ValueHolder } from "./value-holder.js";
-import type { Placement } from "./value-members.js";
-import { LocalValueRead, PiecewiseRead, READ_PIECE_BYTES, spanOf } from "./value-reads.js";
+import type { Placement, ValueMembers } from "./value-members.js";
+import { CountedRead, LocalValueRead, PiecewiseRead, READ_PIECE_BYTES, spanOf } from "./value-reads.js";
 import type { ValueService } from "./value-service.js";
 import type { OpenRequest, ValueRead } from "./values.js";
 
 export interface ValueOpeningOptions {
   readonly buckets: ValueBuckets;
   readonly holder: ValueHolder;
+  readonly members: ValueMembers;
   readonly placement: Placement;
   readonly service: ValueService;
   readonly freshness: Freshness;
@@ -46,10 +47,13 @@ export class ValueOpening {
   }
 
   /** As `open`, for another member: never asks a third one for bytes that it does not take over itself. */
-  async openHere({ url, offset, length, version, signal }: OpenRequest): Promise<ValueRead> {
-    const held = await this.#options.service.copies.ensure(url, signal);
-    if (held === undefined) throw this.#missing(url);
-    return this.#openHeld(held, offset, length, version);
+  openHere({ url, offset, length, version, signal }: OpenRequest): ValueRead | Promise<ValueRead> {
+    const opened = (held: HeldEntry | undefined): ValueRead => {
+      if (held === undefined) throw this.#missing(url);
+      return this.#openHeld(held, offset, length, version);
+    };
+    const held = this.#options.service.copies.ensure(url, signal);
+    return held instanceof Promise ? held.then(opened) : opened(held);
   }
 
   async #openSlowly(request: OpenRequest): Promise<ValueRead> {
@@ -57,14 +61,16 @@ export class ValueOpening {
     const { url, offset, length, version, signal } = request;
     const follow = request.follow === true;
     let failure: CacheError | undefined;
-    for (const member of placement.holders(url)) {
+    const holders = placement.holders(url);
+    for (const [at, member] of holders.entries()) {
       try {
         if (placement.isSelf(member)) {
           const held = await service.copies.ensure(url, signal);
           if (held !== undefined) return this.#openHeld(held, offset, length, version);
           if (follow && holder.drafts.writerOf(url) !== undefined) return await this.#openPiecewise(member, request);
           if (!follow) throw this.#missing(url);
-        } else return await this.#openPiecewise(member, request);
+        } else if (follow || url.length > MOST_URL_LENGTH) return await this.#openPiecewise(member, request);
+        else return await this.#openElsewhere(holders.slice(at), request);
       } catch (error) {
         failure = CacheError.from(error);
         const mayBeElsewhere =
@@ -77,6 +83,25 @@ export class ValueOpening {
     throw failure;
   }
 
+  /** A read of another member's value. If that one is lost, it resumes at the next holder. */
+  async #openElsewhere(holders: readonly MemberInfo[], request: OpenRequest): Promise<ValueRead> {
+    const { members, placement, service } = this.#options;
+    const { url, offset, length, version, signal } = request;
+    try {
+      const others = holders.filter((member) => !placement.isSelf(member));
+      const read = await members.open(others, { url, version, offset, length }, signal);
+      this.counts.hits++;
+      return new CountedRead(read, this.#count);
+    } catch (error) {
+      // No range of an empty value can be read over HTTP.
+      if (offset > 0 || CacheError.from(error).code !== "OUT_OF_RANGE") throw error;
+      const empty = { url, version: "", offset: 0, length: 0, follow: false };
+      const answer = await service.ask(holders[0]!, { read: empty }, signal);
+      if (answer.size !== 0) throw error;
+      return this.#openPiecewise(holders[0]!, request);
+    }
+  }
+
   #openHeld(held: HeldEntry, offset: number, length: number | undefined, version: string | undefined): ValueRead {
     const { url, size } = held.entry;
     if (version !== undefined && version !== held.entry.version) throw otherVersion(url, held.entry.version);
@@ -85,7 +110,7 @@ export class ValueOpening {
     return new LocalValueRead(held, span, this.#options.holder.blocks, this.#count);
   }
 
-  /** A read of another member's value, or of one that is being written. */
+  /** A read of a value that is being written, by one call for each piece. */
   async #openPiecewise(
     member: MemberInfo,
     { url, offset, length, follow = false, version, signal }: OpenRequest,
@@ -125,6 +150,8 @@ export class ValueOpening {
   }
 }
 
+/** The bytes of longer URLs are read by calls: escaped, they may not fit into the target of a request. */
+const MOST_URL_LENGTH = 2_000;
 /** A reader that follows a writer waits as long for its bytes. */
 const FOLLOW_TIMEOUT_MS = 120_000;
 

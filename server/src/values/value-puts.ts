@@ -6,7 +6,7 @@ import type { ValueBuckets } from "./value-buckets.js";
 import { deletedEntry, entryOf } from "./value-entry.js";
 import type { Placement } from "./value-members.js";
 import type { ValueService } from "./value-service.js";
-import { conflictOf, OlderVersion, ValueWriter, WRITE_PIECE_BYTES, wrongSize } from "./value-writer.js";
+import { conflictOf, OlderVersion, ValueWriter, WHOLE_BYTES, wrongSize } from "./value-writer.js";
 import { type ConflictReason, checkSize, type PutRequest, type ValueInfo, type ValueRequest } from "./values.js";
 
 /** A write is repeated as often with a larger version. */
@@ -36,7 +36,7 @@ export class ValuePuts {
     const { url, ifNoneMatch, whileWritten, signal } = request;
     const bucket = buckets.forWrite(request);
     const size = sizeOf(request, body);
-    const isWhole = size !== undefined && size <= WRITE_PIECE_BYTES;
+    const isWhole = size !== undefined && size <= WHOLE_BYTES;
     const whole = !isWhole ? undefined : body instanceof Uint8Array ? body : await gather(url, body, size);
     let hasReported = false;
     for (let attempt = 1; ; attempt++) {
@@ -100,7 +100,7 @@ function sizeOf({ url, size }: PutRequest, body: Uint8Array | AsyncIterable<Uint
 /** Sends a body of more than one piece, and completes the value. Resolves with its size. */
 async function sendAll(writer: ValueWriter, body: Uint8Array | AsyncIterable<Uint8Array>): Promise<number> {
   try {
-    const written = await writer.send(body instanceof Uint8Array ? [body] : body);
+    const written = await writer.send(body);
     await writer.commit(written);
     return written;
   } catch (error) {
@@ -111,12 +111,12 @@ async function sendAll(writer: ValueWriter, body: Uint8Array | AsyncIterable<Uin
 
 /** Collects a small body of known size in memory. */
 async function gather(url: string, body: AsyncIterable<Uint8Array>, size: number): Promise<Buffer> {
-  const pieces: Buffer[] = [];
+  const pieces: Uint8Array[] = [];
   let bytes = 0;
   for await (const piece of body) {
     bytes += piece.length;
     if (bytes > size) break;
-    pieces.push(Buffer.from(piece));
+    pieces.push(piece);
   }
   if (bytes === size) return Buffer.concat(pieces);
   throw wrongSize({ url, size }, bytes);

@@ -1,5 +1,5 @@
 import { CacheError, outOfRange } from "@frontcache/proto";
-import type { Slice } from "../runtime/slice.js";
+import { lengthOf, type Slice } from "../runtime/slice.js";
 import type { BlockPin } from "../storage/block.js";
 import type { ValueBlocks } from "./value-blocks.js";
 import type { HeldEntry } from "./value-entries.js";
@@ -90,6 +90,37 @@ export class LocalValueRead implements ValueRead {
       this.#pins[done]?.release();
       this.#pins[done] = undefined;
     }
+    return slice;
+  }
+}
+
+/** A read whose bytes are counted. */
+export class CountedRead implements ValueRead {
+  readonly info: ValueInfo;
+  readonly isLocal: boolean;
+  readonly offset: number;
+  readonly length: number | undefined;
+  readonly #read: ValueRead;
+  readonly #onBytes: (bytes: number) => void;
+
+  constructor(read: ValueRead, onBytes: (bytes: number) => void) {
+    const { info, isLocal, offset, length } = read;
+    [this.info, this.isLocal, this.offset, this.length] = [info, isLocal, offset, length];
+    this.#read = read;
+    this.#onBytes = onBytes;
+  }
+
+  next(mayPipe?: boolean): Slice | undefined | Promise<Slice | undefined> {
+    const next = this.#read.next(mayPipe);
+    return next instanceof Promise ? next.then((slice) => this.#counted(slice)) : this.#counted(next);
+  }
+
+  close(): void {
+    this.#read.close();
+  }
+
+  #counted(slice: Slice | undefined): Slice | undefined {
+    if (slice !== undefined) this.#onBytes(lengthOf(slice));
     return slice;
   }
 }

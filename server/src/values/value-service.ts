@@ -4,13 +4,13 @@ import type { HybridClock } from "./hybrid-clock.js";
 import { Monitors } from "./monitors.js";
 import { type Freshness, ValueCopies } from "./value-copies.js";
 import type { Refusal, ValueHolder } from "./value-holder.js";
-import { answerOf, type Placement, type ValueMembers } from "./value-members.js";
+import { answerOf, type Placement, type StepBytes, type ValueMembers } from "./value-members.js";
 import { readPiece } from "./value-pieces.js";
 import { READ_PIECE_BYTES } from "./value-reads.js";
 import { parseValueUrl, type ValueEvent } from "./values.js";
 
 /** How long another member may take for one step. */
-const CALL_TIMEOUT_MS = 30_000;
+export const CALL_TIMEOUT_MS = 30_000;
 /** Versions that one answer names. */
 const MOST_ENTRIES = 200;
 /** URLs of one look-up: its request must be smaller than 256 KiB. */
@@ -46,15 +46,22 @@ export class ValueService {
     return members.call(member, step, signal, timeoutMs);
   }
 
-  /** Answers a step that another member asks. */
-  async answer(call: ValueCall, signal: AbortSignal): Promise<ValueAnswer> {
+  /** One step with bytes at a member. It has no timeout. */
+  send(member: MemberInfo, step: Partial<ValueCall>, bytes: StepBytes, signal: AbortSignal): Promise<ValueAnswer> {
+    const { placement, members } = this.#options;
+    if (placement.isSelf(member)) return this.answer({ name: members.self, ...step } as ValueCall, signal, bytes);
+    return members.send(member, step, bytes, signal);
+  }
+
+  /** Answers a step that another member asks. `bytes`: those of the step, if they are not in it. */
+  async answer(call: ValueCall, signal: AbortSignal, bytes?: StepBytes): Promise<ValueAnswer> {
     const { holder } = this.#options;
     if (call.lookUp !== undefined) return this.#lookUp(call.lookUp.urls);
-    if (call.begin !== undefined) return this.#begin(call.begin, signal);
+    if (call.begin !== undefined) return this.#begin(call.begin, signal, bytes);
     if (call.write !== undefined) {
       const { url, version, offset, data } = call.write;
       const draft = this.#draft(url, version);
-      await draft.write(offset, data);
+      await draft.writeAll(offset, bytes ?? data);
       return answerOf({ present: version === "" ? draft.spans.present() : [], upload: version === "" ? draft.entry : undefined });
     }
     if (call.commit !== undefined) return this.#commit(call.commit);
@@ -91,7 +98,7 @@ export class ValueService {
     return answerOf({ entries, upload: upload?.entry, present: upload?.spans.present() ?? [] });
   }
 
-  async #begin(begin: NonNullable<ValueCall["begin"]>, signal: AbortSignal): Promise<ValueAnswer> {
+  async #begin(begin: NonNullable<ValueCall["begin"]>, signal: AbortSignal, bytes?: StepBytes): Promise<ValueAnswer> {
     const { holder, versions } = this.#options;
     const { entry, upload: isUpload, sized: isSized, exclusive: isExclusive, whole, data } = begin;
     if (entry === undefined) throw new CacheError("INVALID_ARGUMENT", "a write of a value without an entry");
@@ -102,8 +109,8 @@ export class ValueService {
     if ("conflict" in begun) return this.#refused(entry.url, begun);
     if (!whole) return answerOf({});
     try {
-      if (data.length > 0) await begun.write(0, data);
-      const refusal = await holder.commit(begun, { version: entry.version, size: data.length });
+      const size = await begun.writeAll(0, bytes ?? data);
+      const refusal = await holder.commit(begun, { version: entry.version, size });
       return refusal === undefined ? answerOf({}) : this.#refused(entry.url, refusal);
     } catch (error) {
       await holder.drafts.abandon(begun, CacheError.from(error));

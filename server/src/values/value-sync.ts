@@ -80,7 +80,7 @@ export class ValueSync implements Freshness {
     if (members.members.length <= 1) return true;
     if (!placement.isHolder(url) || !placement.isAsIn(this.#state, url)) return false;
     const leastMs = clock.monotonicMs() - FRESH_MS;
-    return placement.others(url).every(({ name }) => (this.#peers.get(name)?.completeAtMs ?? Number.NEGATIVE_INFINITY) > leastMs);
+    return placement.everyOther(url, (name) => (this.#peers.get(name)?.completeAtMs ?? Number.NEGATIVE_INFINITY) > leastMs);
   }
 
   /** One round: changes of all others, copies, and values that others keep now. Never rejects. */

@@ -1,13 +1,13 @@
 import { CacheError, type MemberInfo, type ValueAnswer, type ValueCall, type ValueEntry } from "@frontcache/proto";
 import type { Clock } from "../runtime/clock.js";
+import { sendToAll } from "./step-sending.js";
+import type { StepBytes } from "./value-members.js";
 import type { ValueService } from "./value-service.js";
 import type { Completion, ConflictReason } from "./values.js";
 import { ValueConflict } from "./values.js";
 
-/** Bytes that one call to another member carries: members take requests of at most 256 KiB. */
-export const WRITE_PIECE_BYTES = 224 << 10;
-/** Calls with bytes of one value that run at a time. */
-const MOST_RUNNING = 4;
+/** A value of at most so many bytes is sent to each member with one request, which may be repeated. */
+export const WHOLE_BYTES = 1 << 20;
 /** A writer repeats a sign of life as often. */
 const ALIVE_MS = 3_000;
 
@@ -73,7 +73,7 @@ export class ValueWriter {
       whileWritten: whileWritten ?? "",
       exclusive: isExclusive,
       whole: data !== undefined,
-      data: Buffer.from(data ?? []),
+      data: NO_BYTES,
     };
     const answers: Answered[] = [];
     const take = (answer: Answered): void => void answers.push(answer);
@@ -81,10 +81,10 @@ export class ValueWriter {
     // In the order of the ring, one after the other: two writers never wait for each other, and the first member decides.
     if (whileWritten !== undefined || isExclusive) {
       for (const member of [...this.#targets]) {
-        await this.#onAll({ begin }, take, [member]);
+        await this.#onAll({ begin }, take, [member], data);
         if (answers.some(isRefused)) break;
       }
-    } else await this.#onAll({ begin }, take);
+    } else await this.#onAll({ begin }, take, this.#targets, data);
     const refused = answers.find(isRefused)?.answer;
     if (refused === undefined) {
       if (data === undefined && !isUpload) this.#keepAlive();
@@ -96,48 +96,30 @@ export class ValueWriter {
     throw conflictOf(entry.url, refused.conflict as ConflictReason);
   }
 
-  /** Sends a body. Resolves with its size. */
-  async send(body: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<number> {
-    const { entry, isSized } = this.#options;
-    let buffer = Buffer.allocUnsafe(WRITE_PIECE_BYTES);
-    let [used, sent] = [0, 0];
-    const running = new Set<Promise<void>>();
-    const flush = async (): Promise<void> => {
-      while (running.size >= MOST_RUNNING) await Promise.race(running);
-      const [data, offset] = [buffer.subarray(0, used), sent];
-      sent += used;
-      buffer = Buffer.allocUnsafe(WRITE_PIECE_BYTES);
-      used = 0;
-      const write = this.write(offset, data).finally(() => running.delete(write));
-      write.catch(() => {});
-      running.add(write);
-    };
-    for await (const piece of body) {
-      this.#options.signal.throwIfAborted();
-      if (isSized && sent + used + piece.length > entry.size) throw wrongSize(entry, sent + used + piece.length);
-      for (let at = 0; at < piece.length; ) {
-        const taken = Math.min(piece.length - at, buffer.length - used);
-        buffer.set(piece.subarray(at, at + taken), used);
-        used += taken;
-        at += taken;
-        if (used === buffer.length) await flush();
+  /** Sends a body. Resolves with its size. Rejects if no member has all bytes. */
+  async send(body: StepBytes): Promise<number> {
+    const { service, clock, signal, entry, isSized } = this.#options;
+    const { url, version } = entry;
+    let sent = 0;
+    const checked = async function* (pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+      for await (const piece of pieces) {
+        signal.throwIfAborted();
+        sent += piece.length;
+        if (isSized && sent > entry.size) throw wrongSize(entry, sent);
+        yield piece;
       }
-      // Readers may follow the value: what has arrived does not wait for more, unless more is on its way anyhow.
-      if (used > 0 && running.size === 0) await flush();
-      if (this.#targets.length === 0) throw this.#failure!;
+      if (isSized && sent !== entry.size) throw wrongSize(entry, sent);
+    };
+    const bytes = body instanceof Uint8Array ? body : checked(body);
+    if (body instanceof Uint8Array) sent = body.length;
+    const write = { url, version, offset: 0, data: NO_BYTES };
+    const { failed } = await sendToAll(this.#targets, { write }, bytes, { service, clock, signal });
+    for (const { member, error } of failed) {
+      this.#failure = error;
+      this.#leaveOut(member);
     }
-    if (used > 0) await flush();
-    while (running.size > 0) await Promise.all(running);
-    this.#options.signal.throwIfAborted();
-    if (isSized && sent !== entry.size) throw wrongSize(entry, sent);
+    if (this.#targets.length === 0) throw this.#failure!;
     return sent;
-  }
-
-  /** Writes bytes at an offset to all members. Rejects if none has them. */
-  async write(offset: number, data: Uint8Array): Promise<void> {
-    const { url, version } = this.#options.entry;
-    const write = { url, version, offset, data: Buffer.from(data.buffer, data.byteOffset, data.length) };
-    await this.#onAll({ write }, () => {});
   }
 
   /** Completes the value. Rejects with ValueConflict if another writer was faster, and the value must not exist. */
@@ -173,22 +155,32 @@ export class ValueWriter {
     step: Partial<ValueCall>,
     onAnswer: (answered: Answered) => void,
     members: readonly MemberInfo[] = this.#targets,
+    bytes?: Uint8Array,
   ): Promise<void> {
-    const { service, signal } = this.#options;
-    await Promise.all(
-      members.map(async (member) => {
-        try {
-          onAnswer({ member, answer: await service.ask(member, step, signal) });
-        } catch (error) {
-          signal.throwIfAborted();
-          this.#failure = CacheError.from(error);
-          // Every member would say so.
-          if (this.#failure.code === "INVALID_ARGUMENT") throw error;
-          this.#leaveOut(member);
-        }
-      }),
-    );
+    const { service, signal, clock } = this.#options;
+    if (bytes !== undefined) {
+      const { answered, failed } = await sendToAll(members, step, bytes, { service, clock, signal });
+      for (const each of answered) onAnswer(each);
+      for (const { member, error } of failed) this.#failedAt(member, error);
+    } else await Promise.all(members.map((member) => this.#on(member, step, onAnswer)));
     if (this.#targets.length === 0) throw this.#failure!;
+  }
+
+  async #on(member: MemberInfo, step: Partial<ValueCall>, onAnswer: (answered: Answered) => void): Promise<void> {
+    const { service, signal } = this.#options;
+    try {
+      onAnswer({ member, answer: await service.ask(member, step, signal) });
+    } catch (error) {
+      signal.throwIfAborted();
+      this.#failedAt(member, CacheError.from(error));
+    }
+  }
+
+  /** Leaves a member out. Throws what every member would answer. */
+  #failedAt(member: MemberInfo, error: CacheError): void {
+    this.#failure = error;
+    if (error.code === "INVALID_ARGUMENT") throw error;
+    this.#leaveOut(member);
   }
 
   #leaveOut(member: MemberInfo): void {
@@ -198,7 +190,8 @@ export class ValueWriter {
 
   #keepAlive(): void {
     this.#cancelTimer = this.#options.clock.after(ALIVE_MS, () => {
-      this.write(0, new Uint8Array()).then(
+      const { url, version } = this.#options.entry;
+      this.#onAll({ write: { url, version, offset: 0, data: NO_BYTES } }, () => {}).then(
         () => this.#keepAlive(),
         () => {},
       );
@@ -223,7 +216,4 @@ export function wrongSize({ url, size }: Pick<ValueEntry, "url" | "size">, sent:
   return new CacheError("INVALID_ARGUMENT", message, { s3Code: "IncompleteBody" });
 }
 
-/** Cuts bytes into pieces that one call carries. */
-export function* piecesOf(bytes: Uint8Array): Generator<Uint8Array> {
-  for (let at = 0; at < bytes.length; at += WRITE_PIECE_BYTES) yield bytes.subarray(at, at + WRITE_PIECE_BYTES);
-}
+const NO_BYTES = Buffer.alloc(0);

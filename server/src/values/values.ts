@@ -60,8 +60,11 @@ export interface ValueRead {
   readonly offset: number;
   /** Bytes of the read; undefined: its value is being written, and its size is unknown. */
   readonly length: number | undefined;
-  /** The next bytes, at once if they are in memory; undefined at the end. One call at a time. Release each slice. */
-  next(): Slice | undefined | Promise<Slice | undefined>;
+  /**
+   * The next bytes, at once if they are in memory; undefined at the end. One call at a time. Release each slice. `mayPipe`: the caller
+   * sends `Slice.piped`, too. Absent: no.
+   */
+  next(mayPipe?: boolean): Slice | undefined | Promise<Slice | undefined>;
   close(): void;
 }
 
@@ -131,7 +134,10 @@ export interface ValueStats {
   readonly locks: number;
 }
 
-/** The port to values. Any member answers any request. All methods reject with a CacheError. */
+/**
+ * The port to values. Any member answers any request. All methods reject with a CacheError. The memory of a body's pieces must not change
+ * until the write has ended.
+ */
 export interface Values {
   /** Resolves when as many members have the value as `--replicas` says, or fewer (counted) if no others can be reached. */
   put(request: PutRequest, body: Uint8Array | AsyncIterable<Uint8Array>): Promise<ValueInfo>;

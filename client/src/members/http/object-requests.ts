@@ -8,6 +8,7 @@ import {
   s3CodeOf,
   TRIED_HEADER,
 } from "@frontcache/proto";
+import { chunkedPieces } from "../../http/chunked-pieces.js";
 import { ConnectTimeout } from "../../http/connection.js";
 import { ConnectionPool } from "../../http/connection-pool.js";
 import { Exchange, type ExchangeScope } from "../../http/exchange.js";
@@ -34,8 +35,10 @@ export interface ObjectRequest {
   readonly headers: Readonly<Record<string, string | undefined>>;
   /** Absent: none, or `bodyPieces`. */
   readonly body?: Uint8Array | undefined;
-  /** A body that is sent as it is made. The headers say how its length is known. Absent: none. */
+  /** A body that is sent as it is made. The headers contain its length, unless it is chunked. Absent: none. */
   readonly bodyPieces?: AsyncIterable<Uint8Array> | undefined;
+  /** The length of `bodyPieces` is not known: they are sent in chunks. Absent: no. */
+  readonly isChunked?: boolean | undefined;
   /** Whether it does the same twice as once. */
   readonly isRepeatable: boolean;
 }
@@ -123,7 +126,7 @@ export class HttpObjectRequests implements ObjectRequests {
     read: (response: HttpResponse, exchanged: Exchanged) => Promise<Result>,
   ): Promise<Result> {
     const { httpAddress } = address;
-    const { subject, body, bodyPieces } = request;
+    const { subject, body } = request;
     if (limits.ended !== undefined) throw limits.ended;
     if (httpAddress === undefined) {
       throw new NotSent(`${subject}: member ${address.grpcAddress} has no HTTP listener, which writes and listings need`);
@@ -131,6 +134,8 @@ export class HttpObjectRequests implements ObjectRequests {
     const head = requestLines(request, hostHeaderOf(httpAddress), this.#options.access.authorization());
     // Repeated on a new connection if the member had closed a kept one.
     const mayRepeat = request.isRepeatable ? () => true : undefined;
+    const { bodyPieces: pieces, isChunked = false } = request;
+    const bodyPieces = pieces !== undefined && isChunked ? chunkedPieces(pieces) : pieces;
     const wire = { head, body, bodyPieces, waitsForHead: true, mayRepeat, isHead: request.method === "HEAD" };
     try {
       const response = await Exchange.run(wire, this.#scopeOf(httpAddress), limits.signal);
@@ -163,13 +168,14 @@ export class HttpObjectRequests implements ObjectRequests {
 }
 
 function requestLines(
-  { method, path, headers, body, bodyPieces }: ObjectRequest,
+  { method, path, headers, body, bodyPieces, isChunked = false }: ObjectRequest,
   host: string,
   authorization: string | undefined,
 ): string {
   let lines = `${method} ${path} HTTP/1.1\r\nHost: ${host}\r\n`;
   if (authorization !== undefined) lines += `Authorization: ${authorization}\r\n`;
   for (const [name, value] of Object.entries(headers)) if (value !== undefined) lines += `${name}: ${value}\r\n`;
+  if (isChunked) lines += "Transfer-Encoding: chunked\r\n";
   if (method !== "GET" && method !== "HEAD" && bodyPieces === undefined) lines += `Content-Length: ${body?.length ?? 0}\r\n`;
   return `${lines}\r\n`;
 }

@@ -1,8 +1,6 @@
-import type { Values } from "../../values/values.js";
 import { answerRequest } from "../http/answer-request.js";
 import { parsePlainRequest } from "../http/plain-request.js";
 import type { Site } from "../http/site.js";
-import { VALUES_PATH } from "../values/value-api.js";
 import type { Cors } from "./cors.js";
 import { type Addressing, TargetParser } from "./request-target.js";
 
@@ -18,21 +16,23 @@ export function objectSite(addressing: Addressing, cors: Cors): Site {
   };
 }
 
-/** The interface to values of frontcache's own clients, at a listener that also serves objects. */
-export interface ValuesBeside {
-  readonly site: Site<Values>;
+/** Another interface at a listener that also serves objects. */
+export interface SiteBeside<Served> {
+  /** Begins its paths. */
+  readonly prefix: string;
+  readonly site: Site<Served>;
   /** Undefined while the member starts. */
-  readonly served: () => Values | undefined;
+  readonly served: () => Served | undefined;
 }
 
-/** The same, with values at their own paths. */
-export function besideValues(objects: Site, { site, served }: ValuesBeside): Site {
+/** The same, with another interface at its own paths. */
+export function beside<Served>(objects: Site, { prefix, site, served }: SiteBeside<Served>): Site {
   return {
     maxHeadBytes: Math.max(objects.maxHeadBytes, site.maxHeadBytes),
     parsePlain: (bytes) => objects.parsePlain(bytes) ?? site.parsePlain(bytes),
     answer(context, serving) {
-      const isValue = context.request.url?.startsWith(VALUES_PATH) === true;
-      if (isValue) site.answer(context, () => ({ ...serving(), served: served() }));
+      const isBeside = context.request.url?.startsWith(prefix) === true;
+      if (isBeside) site.answer(context, () => ({ ...serving(), served: served() }));
       else objects.answer(context, serving);
     },
   };

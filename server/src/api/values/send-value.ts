@@ -108,7 +108,7 @@ class ValueReply {
       const { status, headers } = this.#headOf(read, length);
       sink.writeHead(status, headers);
     };
-    const bytes = { length, next: () => read.next(), close: () => read.close() };
+    const bytes = { length, next: (mayPipe?: boolean) => read.next(mayPipe), close: () => read.close() };
     this.#sending = new Sending({ read: bytes, sink, strategyFor, client, clock, begin, onFailure: this.#fail });
     this.#sending.start();
   }

@@ -20,19 +20,20 @@ export interface ValueTarget {
   readonly query: Query;
 }
 
-/** An HTTP interface to values. */
-export interface ValueInterface {
-  readonly errorForm: ErrorForm;
+/** An HTTP interface to values, or to what else a site serves. */
+export interface ValueInterface<Served = Values> {
+  /** Undefined: S3's. */
+  readonly errorForm: ErrorForm | undefined;
   /** As `Site.parsePlain`. */
   readonly parsePlain: Site["parsePlain"];
   /** Answers without authentication, or returns false. */
-  answerPublic?(context: HttpContext, path: string, serving: Serving<Values>): boolean;
+  answerPublic?(context: HttpContext, path: string, serving: Serving<Served>): boolean;
   /** Answers an authenticated request, or returns or throws the error to answer with. */
-  answer(context: HttpContext, target: ValueTarget, values: Values, serving: Serving<Values>): ErrorResponse | undefined;
+  answer(context: HttpContext, target: ValueTarget, served: Served, serving: Serving<Served>): ErrorResponse | undefined;
 }
 
 /** A site that serves values by an interface, and the probes of Kubernetes. */
-export function valueSite(served: ValueInterface): Site<Values> {
+export function valueSite<Served = Values>(served: ValueInterface<Served>): Site<Served> {
   return {
     maxHeadBytes: MAX_HEAD_BYTES,
     parsePlain: served.parsePlain,
@@ -40,8 +41,8 @@ export function valueSite(served: ValueInterface): Site<Values> {
   };
 }
 
-function answer(context: HttpContext, served: ValueInterface, serving: () => Serving<Values>): void {
-  context.errorForm = served.errorForm;
+function answer<Served>(context: HttpContext, served: ValueInterface<Served>, serving: () => Serving<Served>): void {
+  if (served.errorForm !== undefined) context.errorForm = served.errorForm;
   const url = (context.request.url ?? "").replace(/^https?:\/\/[^/?]*/i, "");
   const mark = url.indexOf("?");
   const path = mark < 0 ? url : url.slice(0, mark);

@@ -4,6 +4,7 @@ import type { Listing, ListQuestion } from "../../origin/origin.js";
 import { type AnswerTo, answeredBy, type Cache, type Question, type ReadRequest } from "../../routing/cache.js";
 import type { ReplicatedValues } from "../../values/replicated-values.js";
 import { MULTIPART_BUCKET } from "../../values/value-buckets.js";
+import { entryHeader } from "../../values/value-entry.js";
 import type { ValueInfo, ValueRead } from "../../values/values.js";
 import { ValueWrites } from "./value-writes.js";
 
@@ -15,18 +16,26 @@ export function withValues(values: ReplicatedValues, isWritable: boolean): (next
 /** Metadata of a value that is no header of its own is a header of the user's. */
 const OWN_HEADERS = /^(?:cache-control|content-(?:disposition|encoding|language)|expires)$/;
 
-/** The descriptions of values that are read repeatedly. Headers of answers are found by them. */
-const described = new WeakMap<ValueInfo, ObjectInfo>();
+/** Remembers descriptions of values that are read repeatedly: headers of answers are found by them. */
+function remembering(describe: (value: ValueInfo) => ObjectInfo): (value: ValueInfo) => ObjectInfo {
+  const described = new WeakMap<ValueInfo, ObjectInfo>();
+  return (value) => {
+    let info = described.get(value);
+    if (info === undefined) {
+      info = describe(value);
+      described.set(value, info);
+    }
+    return info;
+  };
+}
 
 /** A value as an object is described: for the same value, the same object. */
-export function objectInfoOf(value: ValueInfo): ObjectInfo {
-  let info = described.get(value);
-  if (info === undefined) {
-    info = describe(value);
-    described.set(value, info);
-  }
-  return info;
-}
+export const objectInfoOf = remembering(describe);
+
+/** The same for another member, which needs all that is known of the value. */
+const objectInfoForMember = remembering((value) => {
+  return { ...describe(value), headers: collectHeaders([entryHeader(value)]).headers };
+});
 
 function describe({ version, size, contentType, createdMs, flags, metadata }: ValueInfo): ObjectInfo {
   const names = Object.keys(metadata);
@@ -82,10 +91,11 @@ class ValuesCache implements Cache {
   open(request: ReadRequest): ObjectRead | Promise<ObjectRead> {
     const { ref, version, offset, length, forwarded, principal, signal } = request;
     if (ref.scheme !== "cache") return this.#next.open(request);
-    this.#checkBucket(ref);
+    if (!forwarded) this.#checkBucket(ref);
     const open = { url: ref.url, offset, length: length === 0 ? undefined : length, version, principal, signal };
     const read = forwarded ? this.#values.openHere(open) : this.#values.open(open);
-    return read instanceof Promise ? read.then(asObjectRead) : asObjectRead(read);
+    const info = forwarded ? objectInfoForMember : objectInfoOf;
+    return read instanceof Promise ? read.then((opened) => asObjectRead(opened, info)) : asObjectRead(read, info);
   }
 
   async ask<Q extends Question>(question: Q): Promise<AnswerTo<Q>> {
@@ -106,15 +116,15 @@ class ValuesCache implements Cache {
   }
 }
 
-function asObjectRead(read: ValueRead): ObjectRead {
+function asObjectRead(read: ValueRead, describe: (value: ValueInfo) => ObjectInfo): ObjectRead {
   const { info, offset, length = 0, isLocal } = read;
   return {
-    info: objectInfoOf(info),
+    info: describe(info),
     offset,
     length,
     result: isLocal ? "hit" : "forwarded",
     ageMs: 0,
-    next: () => read.next(),
+    next: (mayPipe) => read.next(mayPipe),
     close: () => read.close(),
   };
 }

@@ -1,0 +1,81 @@
+import { CacheError } from "@frontcache/proto";
+import { ManualClock } from "@frontcache/proto/testing";
+import { describe, expect, it } from "vitest";
+import { BodyTee } from "./body-tee.js";
+
+const PIECE_BYTES = 1 << 20;
+
+/** A body whose pieces are numbered, and which counts those that were taken. */
+function bodyOf(pieces: number): AsyncIterable<Uint8Array> & { taken: number } {
+  const body = {
+    taken: 0,
+    async *[Symbol.asyncIterator]() {
+      for (let i = 0; i < pieces; i++) {
+        body.taken++;
+        yield Buffer.alloc(PIECE_BYTES, i);
+      }
+    },
+  };
+  return body;
+}
+
+async function firstBytes(branch: AsyncIterable<Uint8Array>): Promise<number[]> {
+  const bytes: number[] = [];
+  for await (const piece of branch) bytes.push(piece[0]!);
+  return bytes;
+}
+
+async function turns(): Promise<void> {
+  for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
+}
+
+describe("one body for several takers", () => {
+  it("gives each of them all pieces in order", async () => {
+    const tee = new BodyTee(new ManualClock());
+    const takers = [firstBytes(tee.branch()), firstBytes(tee.branch())];
+    await tee.run(bodyOf(5));
+    for (const taker of takers) expect(await taker).toEqual([0, 1, 2, 3, 4]);
+  });
+
+  it("waits for the slowest taker, and fails one that takes nothing for 10 s", async () => {
+    const clock = new ManualClock();
+    const tee = new BodyTee(clock);
+    const fast = firstBytes(tee.branch());
+    const slow = tee.branch();
+    const body = bodyOf(10);
+    const running = tee.run(body);
+    await turns();
+    expect(body.taken).toBe(3);
+    await slow.next();
+    await turns();
+    expect(body.taken).toBe(4);
+    clock.advance(10_000);
+    await running;
+    expect(await fast).toHaveLength(10);
+    await expect(slow.next()).rejects.toMatchObject({ code: "DEADLINE_EXCEEDED" });
+    expect(clock.waits).toBe(0);
+  });
+
+  it("stops reading the body when nobody takes it any more", async () => {
+    const tee = new BodyTee(new ManualClock());
+    const branch = tee.branch();
+    const body = bodyOf(10);
+    const running = tee.run(body);
+    await branch.next();
+    await branch.return!();
+    await running;
+    expect(body.taken).toBeLessThan(10);
+  });
+
+  it("ends all takers with the error of the body", async () => {
+    const tee = new BodyTee(new ManualClock());
+    const taker = firstBytes(tee.branch());
+    taker.catch(() => {});
+    async function* broken(): AsyncGenerator<Uint8Array> {
+      yield Buffer.alloc(1);
+      throw new CacheError("CANCELLED", "the client has gone");
+    }
+    await expect(tee.run(broken())).rejects.toThrow("the client has gone");
+    await expect(taker).rejects.toThrow("the client has gone");
+  });
+});
