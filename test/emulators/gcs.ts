@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { gunzipSync } from "node:zlib";
+import { GcsWrites } from "./gcs-writes.js";
 import { listPage, nameOfToken } from "./list-page.js";
 import { type Dialect, type Exchange, Listener } from "./listener.js";
 import { bytesContent, type Content, ObjectTable, rampContent, type StoredObject } from "./objects.js";
@@ -25,12 +26,39 @@ const reasons: Record<number, string> = {
   503: "backendError",
 };
 
-/** GCS's JSON API on a local port, without credentials: metadata, media, conditions, ranges, lists, and faults. */
+/**
+ * GCS's JSON API on a local port, without credentials: metadata, media, conditions, ranges, lists, writes and faults; of its XML API
+ * writes.
+ */
 export class GcsEmulator implements AsyncDisposable, Dialect {
   readonly objects = new ObjectTable();
   readonly #listener = new Listener(this);
   readonly faults = this.#listener.faults;
   readonly traffic = this.#listener.traffic;
+  readonly writes = new GcsWrites({
+    find: (bucket, key) => this.objects.get(bucket, key),
+    bytesOf: (object) => Buffer.concat([...object.chunks(0, object.size, 1 << 20)]),
+    resourceOf: (object) => this.#resources.get(object) ?? {},
+    store: (bucket, key, bytes, resource) => {
+      const { contentType, crc32c: _, md5Hash: __, ...rest } = resource;
+      const type = typeof contentType === "string" ? { contentType } : {};
+      this.put(bucket, key, bytes, { ...type, resource: { metageneration: "1", ...rest } });
+      return this.objects.get(bucket, key)!;
+    },
+    describe: (object, bucket, resource) => {
+      const { crc32c, md5Hash } = resource as Partial<Hashes>;
+      const hashes = crc32c === undefined || md5Hash === undefined ? undefined : { crc32c, md5Hash };
+      const contentType = typeof resource.contentType === "string" ? resource.contentType : object.contentType;
+      const changed = { ...object, contentType, lastModifiedMs: Date.now(), headers: mediaHeaders(resource, hashes) };
+      this.objects.put(bucket, changed);
+      this.#resources.set(changed, resource);
+      return changed;
+    },
+    remove: (bucket, key) => this.delete(bucket, key),
+    hasBucket: (bucket) => this.objects.hasBucket(bucket),
+    describedAs: (bucket, object) => ({ ...metadata(bucket, object), ...this.#resources.get(object) }),
+    hashesOf,
+  });
   /** GCS's generations are microseconds since 1970; here they only grow. */
   #generation = 1_700_000_000_000_000;
   /** The rest of the objects' metadata. */
@@ -91,14 +119,15 @@ export class GcsEmulator implements AsyncDisposable, Dialect {
   }
 
   read(path: string): { bucket: string; key: string } {
-    const match = /^(?:\/download)?\/storage\/v1\/b(?:\/([^/]+)(?:\/o(?:\/(.*))?)?)?$/s.exec(path);
+    const api = /^(?:\/download|\/upload)?\/storage\/v1\/b(?:\/([^/]+)(?:\/o(?:\/(.*))?)?)?$/s.exec(path);
+    const match = api ?? /^\/([^/]+)(?:\/(.*))?$/s.exec(path);
     if (match === null) throw new URIError(`not a path of the JSON API: ${path}`);
     return { bucket: decodeURIComponent(match[1] ?? ""), key: decodeURIComponent(match[2] ?? "") };
   }
 
   async answer(exchange: Exchange): Promise<void> {
     const { bucket, key, method, query } = exchange.seen;
-    if (method !== "GET") return exchange.fail(405, "methodNotAllowed");
+    if (method !== "GET") return this.writes.answer(exchange, exchange.request.url!.split("?", 1)[0]!);
     if (bucket === "")
       return this.#sendJson(exchange, 200, { kind: "storage#buckets", items: this.objects.buckets().map(bucketResource) });
     if (!this.objects.hasBucket(bucket)) return this.#notFound(exchange, "The specified bucket does not exist.");
@@ -120,6 +149,13 @@ export class GcsEmulator implements AsyncDisposable, Dialect {
   }
 
   sendError(exchange: Exchange, status: number, code: string, headers: Record<string, string>): void {
+    if (/^[A-Z]/.test(code)) {
+      // Codes of the XML API are written like those of S3.
+      const xml = `<?xml version='1.0' encoding='UTF-8'?><Error><Code>${code}</Code><Message>${code}</Message></Error>`;
+      exchange.response.writeHead(status, { ...headers, "Content-Type": "application/xml", "Content-Length": xml.length });
+      exchange.response.end(xml);
+      return;
+    }
     const reason = code === "" ? reasons[status] : code;
     const errors = [{ domain: "global", reason }];
     this.#sendJson(exchange, status, { error: { code: status, message: reason, errors } }, headers);
@@ -176,6 +212,7 @@ function sendDecompressed({ response }: Exchange, object: StoredObject): void {
   response.end(gunzipSync(Buffer.concat([...object.chunks(0, object.size, object.size)])));
 }
 
+/** The hashes of an object's bytes, in base64. */
 interface Hashes {
   readonly crc32c: string;
   readonly md5Hash: string;

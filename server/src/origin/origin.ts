@@ -212,8 +212,8 @@ export type AnswerTo<Q extends OriginQuestion> = AnswerByKind[Q["kind"]];
 
 /** A body that is sent while it arrives. */
 export interface StreamedBody {
-  /** Bytes of all pieces. */
-  readonly length: number;
+  /** Bytes of all pieces. Undefined: unknown, which only GCS's JSON API takes. */
+  readonly length: number | undefined;
   /** Read once. If it throws, the request ends before the store has all of it. */
   readonly pieces: BodyPieces;
   /** In hexadecimal, if it is known before. */
@@ -230,6 +230,25 @@ export interface BodyTrailer {
   value(): string;
 }
 
+/** What a request of GCS's JSON API does with its object. The query, the headers and the body are the client's. */
+export type JsonMethod =
+  /** Changes its metadata, or deletes it. */
+  | { readonly kind: "object" }
+  /** Uploads it, or a part of it. `related`: what precedes the object in one request, as the client sent it. */
+  | { readonly kind: "upload"; readonly related?: RelatedPart | undefined }
+  /** Puts it together from others of its bucket, which the body names. */
+  | { readonly kind: "compose" }
+  /** Makes it of the request's source. */
+  | { readonly kind: "copyTo" | "rewriteTo" | "moveTo" };
+
+/** The metadata of an object that is uploaded in the same request. */
+export interface RelatedPart {
+  readonly document: Uint8Array;
+  readonly documentType: string;
+  /** The Content-Type of the object's bytes. Undefined: they have none. */
+  readonly contentType: string | undefined;
+}
+
 /**
  * A request that changes something. It is sent once. Only a request whose body is in memory is sent again: if the store has refused it
  * for its signature or its place, or if `mayRepeat` and the kept connection was closed.
@@ -237,14 +256,16 @@ export interface BodyTrailer {
 export interface WriteRequest extends RequestContext {
   /** An object, or a bucket. */
   readonly ref: ObjectRef | BucketRef;
-  readonly method: "PUT" | "POST" | "DELETE";
+  readonly method: "PUT" | "POST" | "DELETE" | "PATCH";
+  /** A method of GCS's JSON API. Absent: the request has S3's form, whichever store it is for. */
+  readonly json?: JsonMethod | undefined;
   /** As in PassQuestion. */
   readonly query: readonly (readonly [name: string, value: string])[];
   /** Names in lower case, without those of the connection and of signatures. Values may be Latin-1, as Node returns them. */
   readonly headers: readonly (readonly [name: string, value: string])[];
   readonly body: Uint8Array | StreamedBody;
-  /** The bucket from which the store itself copies. Absent: it copies nothing. */
-  readonly source?: BucketRef | undefined;
+  /** What the store itself copies. Absent: it copies nothing. */
+  readonly source?: ObjectRef | undefined;
   /** Sent twice, it does the same as once. */
   readonly mayRepeat: boolean;
 }

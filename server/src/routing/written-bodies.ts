@@ -89,9 +89,10 @@ export class WrittenBodies implements WrittenContents {
       },
     });
 
-  copyOf({ method, query, headers, source, bodyLimit, changes }: WriteQuestion, length: number): CopiedBody | undefined {
-    if (method !== "PUT" || query.length > 0 || source !== undefined || bodyLimit !== undefined || changes.length === 0)
-      return undefined;
+  copyOf(question: WriteQuestion, length: number): CopiedBody | undefined {
+    const { method, json, query, headers, source, bodyLimit, changes, isWholeObject = false } = question;
+    const isObject = json === undefined ? method === "PUT" && query.length === 0 && source === undefined : isWholeObject;
+    if (!isObject || bodyLimit !== undefined || changes.length === 0) return undefined;
     if (length === 0 || length > this.#options.maxBytes || !headers.every(isCacheable)) return undefined;
     return this.#memory.copy(length);
   }

@@ -39,6 +39,8 @@ export interface ExpectedChecksums {
   readonly payloadSha256: string | undefined;
   /** Headers with checksums, as `isChecksumHeader` accepts them. */
   readonly headers: readonly (readonly [name: string, value: string])[];
+  /** GCS's form, `crc32c=...,md5=...` in base64. Absent: not sent. */
+  readonly hashes?: string | undefined;
   /** The name of the checksum behind the body. Undefined: the body has no trailer. */
   readonly trailer: string | undefined;
 }
@@ -49,7 +51,7 @@ export class BodyChecksums {
   readonly #trailer: Check | undefined;
 
   /** Throws an error of S3 for a checksum of a wrong form. */
-  constructor({ contentMd5, payloadSha256, headers, trailer }: ExpectedChecksums) {
+  constructor({ contentMd5, payloadSha256, headers, hashes, trailer }: ExpectedChecksums) {
     if (contentMd5 !== undefined) {
       if (!isBase64(contentMd5, 16)) throw refused("InvalidDigest", "The Content-MD5 you specified was invalid.");
       this.#add({ digest: createHash("md5"), expected: contentMd5, encoding: "base64", code: "BadDigest", what: "Content-MD5" });
@@ -63,6 +65,12 @@ export class BodyChecksums {
       const { bytes, create } = ALGORITHMS[name]!;
       if (!isBase64(value, bytes)) throw refused("InvalidRequest", `Value for ${name} header is invalid.`);
       this.#add({ digest: create(), expected: value, encoding: "base64", code: "BadDigest", what: name });
+    }
+    for (const [name, value] of hashes === undefined ? [] : hashesIn(hashes)) {
+      const { bytes, create } = HASHES[name]!;
+      const what = `x-goog-hash ${name}`;
+      if (!isBase64(value, bytes)) throw refused("InvalidDigest", `The ${what} you specified was invalid.`);
+      this.#add({ digest: create(), expected: value, encoding: "base64", code: "BadDigest", what });
     }
     if (trailer === undefined) return;
     const digest = ALGORITHMS[trailer]!.create();
@@ -88,6 +96,21 @@ export class BodyChecksums {
   #add(check: Check): void {
     this.#checks.push(check);
   }
+}
+
+/** The hashes of GCS, by their names. */
+const HASHES: typeof ALGORITHMS = {
+  crc32c: ALGORITHMS["x-amz-checksum-crc32c"]!,
+  md5: { bytes: 16, create: () => createHash("md5") },
+};
+
+/** The hashes in a header of GCS. Throws S3's error if one is not known. */
+function hashesIn(header: string): [name: string, value: string][] {
+  return header.split(",").map((each) => {
+    const [, name = "", value = ""] = /^\s*([^=]*)=(\S*)\s*$/.exec(each) ?? [];
+    if (!Object.hasOwn(HASHES, name)) throw refused("InvalidDigest", "x-goog-hash must be crc32c=<base64> or md5=<base64>.");
+    return [name, value];
+  });
 }
 
 function isBase64(text: string, bytes: number): boolean {

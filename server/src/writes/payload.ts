@@ -25,74 +25,116 @@ export interface ReceivedBody {
   readonly hasOtherChecksums?: boolean | undefined;
 }
 
-/**
- * The body of a write, decoded and verified while it arrives. `x-amz-content-sha256` says how it is framed, not Content-Encoding: some
- * clients leave `aws-chunked` out, and one sends it without a body.
- */
-export class Payload {
-  /** Decoded bytes. */
-  readonly length: number;
+/** The body of a write, which is verified while it arrives. */
+export interface WriteBody {
+  /** Decoded bytes. Undefined: unknown. */
+  readonly length: number | undefined;
   /** The checksum that follows the body. Undefined: none. */
   readonly trailer: string | undefined;
-  readonly #received: ReceivedPieces;
-  readonly #decoded: AsyncIterable<Buffer>;
-  readonly #chunked: ChunkedBody | undefined;
-  readonly #checksums: BodyChecksums;
-
-  /** Throws S3's error for headers that contradict each other or are malformed. */
-  constructor({ headers, bytes, signatures, hasOtherChecksums = false }: ReceivedBody) {
-    const framing = framingOf(headers);
-    const [trailer] = framing?.trailers ?? [];
-    this.trailer = trailer;
-    this.length = lengthOf(headers, framing !== undefined);
-    this.#checksums = new BodyChecksums(expectedOf(headers, trailer, hasOtherChecksums));
-    this.#chunked = framing && new ChunkedBody({ ...framing, signatures: framing.isSigned ? signatures : undefined });
-    this.#received = bytes;
-    this.#decoded = this.#chunked === undefined ? bytes : this.#chunked.decode(bytes);
-  }
-
   /** The value of the checksum that followed the body. Undefined: the body has no trailer, or was not read to its end. */
-  get trailerValue(): string | undefined {
-    return this.trailer === undefined ? undefined : this.#chunked?.trailers.get(this.trailer);
-  }
-
+  readonly trailerValue: string | undefined;
   /** How long the value of the checksum behind the body is as text. 0: the body has no trailer. */
-  get trailerLength(): number {
-    return this.trailer === undefined ? 0 : checksumLength(this.trailer);
-  }
-
+  readonly trailerLength: number;
   /**
    * All bytes, in pieces. The last piece follows only when the whole body is verified and `beforeLast` has resolved, so that a receiver
    * that knows the length never gets all of a damaged body. An empty body has no piece. Throws S3's error. The memory of a piece is
    * freed some time after `taken`.
    */
-  pieces(beforeLast: () => Promise<void>): ReceivedPieces {
-    const verified = this.#verified(beforeLast);
-    return { [Symbol.asyncIterator]: () => verified, taken: (piece) => this.#received.taken?.(piece) };
+  pieces(beforeLast: () => Promise<void>): ReceivedPieces;
+  /** The whole body in memory. Rejects with S3's error, without reading it, if it is longer than `maxBytes`. */
+  whole(maxBytes: number): Promise<Buffer>;
+}
+
+/** Bytes that arrive, and what they must be. */
+export interface ArrivingBody {
+  /** The bytes as they arrive. */
+  readonly received: ReceivedPieces;
+  /** The same, decoded. */
+  readonly decoded: AsyncIterable<Buffer>;
+  /** Decoded bytes. Undefined: unknown. */
+  readonly length: number | undefined;
+  readonly checksums: BodyChecksums;
+  /** The checksum behind the body. Absent: none. */
+  readonly trailer?: { readonly name: string; value(): string | undefined } | undefined;
+}
+
+/** Verifies bytes while they arrive: their number and their checksums. */
+export class VerifiedBody implements WriteBody {
+  readonly length: number | undefined;
+  readonly #arriving: ArrivingBody;
+
+  constructor(arriving: ArrivingBody) {
+    this.length = arriving.length;
+    this.#arriving = arriving;
   }
 
-  /** The whole body in memory. Rejects with S3's error, without reading it, if it is longer than `maxBytes`. */
+  get trailer(): string | undefined {
+    return this.#arriving.trailer?.name;
+  }
+
+  get trailerLength(): number {
+    return this.trailer === undefined ? 0 : checksumLength(this.trailer);
+  }
+
+  get trailerValue(): string | undefined {
+    return this.#arriving.trailer?.value();
+  }
+
+  pieces(beforeLast: () => Promise<void>): ReceivedPieces {
+    const verified = this.#verified(beforeLast);
+    return { [Symbol.asyncIterator]: () => verified, taken: (piece) => this.#arriving.received.taken?.(piece) };
+  }
+
   async whole(maxBytes: number): Promise<Buffer> {
-    if (this.length > maxBytes) throw refused("EntityTooLarge", `The body has more than ${maxBytes} bytes.`);
+    const tooLarge = () => refused("EntityTooLarge", `The body has more than ${maxBytes} bytes.`);
+    if (this.length !== undefined && this.length > maxBytes) throw tooLarge();
     const pieces: Buffer[] = [];
-    for await (const piece of this.#verified(async () => {})) pieces.push(piece);
+    let bytes = 0;
+    for await (const piece of this.#verified(async () => {})) {
+      bytes += piece.length;
+      if (bytes > maxBytes) throw tooLarge();
+      pieces.push(piece);
+    }
     return pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces);
   }
 
   async *#verified(beforeLast: () => Promise<void>): AsyncGenerator<Buffer, void> {
+    const { decoded, length = Number.POSITIVE_INFINITY, checksums } = this.#arriving;
     let [received, last] = [0, undefined as Buffer | undefined];
-    for await (const piece of this.#decoded) {
+    for await (const piece of decoded) {
       if (piece.length === 0) continue;
       received += piece.length;
-      if (received > this.length) throw incomplete(`more than the announced ${this.length} bytes arrived`);
-      this.#checksums.update(piece);
+      if (received > length) throw incomplete(`more than the announced ${length} bytes arrived`);
+      checksums.update(piece);
       if (last !== undefined) yield last;
       last = piece;
     }
-    if (received < this.length) throw incomplete(`${received} of ${this.length} bytes arrived`);
-    this.#checksums.verify(this.trailerValue);
+    if (received < length && Number.isFinite(length)) throw incomplete(`${received} of ${length} bytes arrived`);
+    checksums.verify(this.trailerValue);
     await beforeLast();
     if (last !== undefined) yield last;
+  }
+}
+
+/**
+ * The body of a write, decoded and verified while it arrives. `x-amz-content-sha256` says how it is framed, not Content-Encoding: some
+ * clients leave `aws-chunked` out, and one sends it without a body.
+ */
+export class Payload extends VerifiedBody {
+  declare readonly length: number;
+
+  /** Throws S3's error for headers that contradict each other or are malformed. */
+  constructor({ headers, bytes, signatures, hasOtherChecksums = false }: ReceivedBody) {
+    const framing = framingOf(headers);
+    const [name] = framing?.trailers ?? [];
+    const chunked = framing && new ChunkedBody({ ...framing, signatures: framing.isSigned ? signatures : undefined });
+    super({
+      received: bytes,
+      decoded: chunked === undefined ? bytes : chunked.decode(bytes),
+      length: lengthOf(headers, framing !== undefined),
+      checksums: new BodyChecksums(expectedOf(headers, name, hasOtherChecksums)),
+      trailer: name === undefined ? undefined : { name, value: () => chunked?.trailers.get(name) },
+    });
   }
 }
 
@@ -143,6 +185,7 @@ function expectedOf(headers: ReceivedBody["headers"], trailer: string | undefine
   const sent = hasOthers ? [] : Object.keys(headers).filter(isChecksumHeader);
   return {
     contentMd5: textOf(headers, "content-md5"),
+    hashes: hasOthers ? undefined : textOf(headers, "x-goog-hash"),
     payloadSha256: payload !== undefined && SHA256.test(payload) ? payload : undefined,
     headers: sent.map((name) => [name, textOf(headers, name)!] as const),
     trailer,

@@ -8,7 +8,7 @@ import { NotWritten, type Origin, type RequestContext, type WriteAnswer, type Wr
 import type { Clock } from "../runtime/clock.js";
 import type { Operation } from "../security/grants/grants.js";
 import type { CopiedBody } from "./copied-body.js";
-import type { Payload, ReceivedPieces } from "./payload.js";
+import type { ReceivedPieces, WriteBody } from "./payload.js";
 
 /** Larger bodies are sent while they arrive. */
 export const IN_MEMORY_BYTES = 256 << 10;
@@ -21,16 +21,20 @@ export interface RequiredGrant {
 }
 
 /** A client's request that changes something in an object store. */
-export interface WriteQuestion extends RequestContext, Pick<WriteRequest, "ref" | "method" | "query" | "headers" | "source"> {
+export interface WriteQuestion
+  extends RequestContext,
+    Pick<WriteRequest, "ref" | "method" | "json" | "query" | "headers" | "source"> {
   readonly kind: "write";
   /** All of them are required. */
   readonly grants: readonly RequiredGrant[];
   /** Objects whose record it changes. */
   readonly changes: readonly ObjectRef[];
   /** A document that is in memory, or a body that arrives. */
-  readonly body: Uint8Array | Payload;
+  readonly body: Uint8Array | WriteBody;
   /** The body is a document of at most so many bytes. Undefined: it is an object. */
   readonly bodyLimit?: number | undefined;
+  /** In GCS's JSON API: whether the body is all bytes of the object, which may be cached. Absent: no. */
+  readonly isWholeObject?: boolean | undefined;
   /** Whether the body was signed with its own SHA-256, in hexadecimal. */
   readonly sha256?: string | undefined;
   /** As in WriteRequest. */
@@ -129,10 +133,10 @@ class RunningWrite {
   }
 
   async send(): Promise<WriteAnswer> {
-    const { ref, method, query, headers, source, body, sha256, mayRepeat, principal } = this.#question;
-    const request = { ref, method, query, headers, source, mayRepeat, principal, signal: this.#abort.signal };
+    const { ref, method, json, query, headers, source, body, sha256, mayRepeat, principal } = this.#question;
+    const request = { ref, method, json, query, headers, source, mayRepeat, principal, signal: this.#abort.signal };
     const { bodyLimit } = this.#question;
-    if (body instanceof Uint8Array || bodyLimit !== undefined || body.length <= IN_MEMORY_BYTES) {
+    if (body instanceof Uint8Array || bodyLimit !== undefined || (body.length ?? Number.POSITIVE_INFINITY) <= IN_MEMORY_BYTES) {
       const bytes = body instanceof Uint8Array ? body : await body.whole(bodyLimit ?? IN_MEMORY_BYTES);
       const trailed: [string, string][] =
         !(body instanceof Uint8Array) && body.trailer !== undefined ? [[body.trailer, body.trailerValue!]] : [];
@@ -143,7 +147,7 @@ class RunningWrite {
     }
     const { length, trailer } = body;
     const pieces = body.pieces(() => this.#begin());
-    this.#copy = this.#options.contents?.copyOf(this.#question, length);
+    this.#copy = length === undefined ? undefined : this.#options.contents?.copyOf(this.#question, length);
     const streamed = {
       length,
       pieces: this.#copy === undefined ? pieces : copied(pieces, this.#copy),
@@ -221,12 +225,14 @@ function copied(pieces: ReceivedPieces, copy: CopiedBody): ReceivedPieces {
   return { [Symbol.asyncIterator]: () => copying, taken: (piece) => pieces.taken?.(piece) };
 }
 
-function trailerOf(name: string, payload: Payload) {
+function trailerOf(name: string, payload: WriteBody) {
   return { name, valueLength: payload.trailerLength, value: () => payload.trailerValue! };
 }
 
 /** What an answer says about the write. Errors inside of an answer with status 200 count as written: the record is read again. */
 function outcomeOf({ status }: WriteAnswer): Exclude<WriteStage, "begun"> {
   if (status >= 200 && status < 300) return "written";
+  // GCS has a part of an upload, and expects more.
+  if (status === 308) return "refused";
   return status >= 400 && status < 500 ? "refused" : "unknown";
 }

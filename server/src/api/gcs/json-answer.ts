@@ -13,6 +13,7 @@ import { type ObjectTarget, objectTarget } from "../s3/request-target.js";
 import { acceptsGzip, answerDecompressed, isDecompressed } from "./decompressed-answer.js";
 import { jsonError } from "./json-errors.js";
 import { type JsonTarget, parseJsonTarget } from "./json-target.js";
+import { answerJsonWrite } from "./json-writes.js";
 import { type JsonConditions, jsonConditions, judgeJson, objectResource } from "./object-resource.js";
 
 const JSON_TYPE = "application/json; charset=UTF-8";
@@ -28,7 +29,9 @@ const KNOWN_PARAMETERS =
 const statusOfGcs: ErrorChange = (error) =>
   error.errorCode === "RESOURCE_EXHAUSTED" || error.errorCode === "UNAUTHENTICATED"
     ? { ...error, status: errorTable[error.errorCode].http }
-    : error;
+    : error.code === "RequestTimeout"
+      ? { ...error, status: 408 }
+      : error;
 
 /**
  * Answers a request of GCS's JSON API: an object's bytes and metadata from the cache, listings and buckets from the origin. Never
@@ -40,12 +43,16 @@ export function answerJson(received: HttpContext, cache: Cache, target: string):
   const path = mark < 0 ? target : target.slice(0, mark);
   const query = mark < 0 ? NO_QUERY : new Query(target.slice(mark + 1));
   const { method } = context.request;
-  if (method !== "GET" && method !== "HEAD") {
+  const writes = method !== "GET" && method !== "HEAD";
+  if (writes && context.upload === undefined) {
     refuse(context, 405, "this is a cache for reading: write to Google Cloud Storage itself");
     return;
   }
   try {
-    answerTarget(context, cache, parseJsonTarget(path), query);
+    const named = parseJsonTarget(path);
+    if (!writes) answerTarget(context, cache, named, query);
+    else if (!answerJsonWrite(context, cache, named, query))
+      refuse(context, 501, `${method} is served for objects only: ask Google Cloud Storage itself`);
   } catch (error) {
     const { message } = CacheError.from(error);
     refuse(context, 400, message);
@@ -54,6 +61,11 @@ export function answerJson(received: HttpContext, cache: Cache, target: string):
 
 function answerTarget(context: HttpContext, cache: Cache, target: JsonTarget, query: Query): void {
   switch (target.kind) {
+    case "uploads":
+    case "compose":
+    case "copyTo":
+    case "rewriteTo":
+    case "moveTo":
     case "other":
       refuse(context, 501, "only buckets, objects and their bytes are served: ask Google Cloud Storage itself");
       break;

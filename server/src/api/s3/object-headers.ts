@@ -88,11 +88,19 @@ function objectHeaders(info: ObjectInfo): AnswerHeaders {
   const { contentType = UNKNOWN_TYPE } = info;
   const type = HEADER_VALUE.test(contentType) ? contentType : UNKNOWN_TYPE;
   const pairs = [...validatorHeaders(info), "Accept-Ranges", "bytes", "Content-Type", type];
-  const checksums: string[] = [];
-  for (const [name, value] of headerPairs(info.headers ?? "")) (isChecksumHeader(name) ? checksums : pairs).push(name, value);
-  const all = new ObjectHeaders(pairs);
-  return { all, checksums, forMembers: checksums.length === 0 ? all : new ObjectHeaders([...pairs, ...checksums]) };
+  const [checksums, forS3]: [string[], string[]] = [[], []];
+  for (const [name, value] of headerPairs(info.headers ?? "")) {
+    (isChecksumHeader(name) ? checksums : pairs).push(name, value);
+    if (name.startsWith(GCS_METADATA)) forS3.push(S3_METADATA + name.slice(GCS_METADATA.length), value);
+  }
+  const own = new ObjectHeaders(pairs);
+  const all = forS3.length === 0 ? own : new ObjectHeaders([...pairs, ...forS3]);
+  return { all, checksums, forMembers: checksums.length === 0 ? own : new ObjectHeaders([...pairs, ...checksums]) };
 }
+
+/** User metadata of GCS, which clients of S3 read, as they write it, by the other name. */
+const GCS_METADATA = "x-goog-meta-";
+const S3_METADATA = "x-amz-meta-";
 
 /** The headers of an object for another member, which takes a missing type for unknown. */
 export function memberHeaders(info: ObjectInfo): ObjectHeaders {

@@ -4,7 +4,7 @@ import { Misconfigured, NoAnswer, NoSuchBucket, otherVersion, UnusableAnswer } f
 import { CredentialsFailure } from "../credentials.js";
 import { certificateProblem } from "../http/certificate-errors.js";
 import { isConnectionError } from "../http/connection-errors.js";
-import type { OriginQuestion, OriginRequest } from "../origin.js";
+import type { OriginQuestion, OriginRequest, WriteRequest } from "../origin.js";
 
 /** An unsuccessful answer of GCS. */
 export interface GcsRefusal {
@@ -39,7 +39,7 @@ const MISSING_BUCKET = /^(?!.*No such object).*The specified bucket does not exi
 const THROTTLE_REASON = /"reason":\s*"(?:userRateLimitExceeded|rateLimitExceeded|quotaExceeded)"/;
 
 /** A refusal as a CacheError of one line. */
-export function gcsRefusal(refusal: GcsRefusal, request: OriginRequest | OriginQuestion): CacheError {
+export function gcsRefusal(refusal: GcsRefusal, request: OriginRequest | OriginQuestion | Pick<WriteRequest, "ref">): CacheError {
   const { ref } = request;
   const { status, contentRange, isAuthorized, body } = refusal;
   const cause = `status ${status}: ${body}`;
@@ -63,7 +63,7 @@ export function gcsRefusal(refusal: GcsRefusal, request: OriginRequest | OriginQ
 }
 
 /** Total: an error of a call of GCS as a CacheError of one line. */
-export function gcsError(error: unknown, { ref, signal }: OriginRequest | OriginQuestion): CacheError {
+export function gcsError(error: unknown, { ref, signal }: OriginRequest | OriginQuestion | WriteRequest): CacheError {
   if (error instanceof CredentialsFailure) {
     const message =
       "this member has no valid Google credentials: check their source (Workload Identity, metadata server, key file), or configure anonymous access";

@@ -16,8 +16,10 @@ import {
   type WriteAnswer,
   type WriteRequest,
 } from "../origin.js";
+import { SentWrite } from "../sent-write.js";
 import { type GcsClient, type GcsOptions, openGcsClient } from "./gcs-client.js";
 import { gcsError, gcsRefusal } from "./gcs-errors.js";
+import { jsonAnswer, jsonWrite } from "./gcs-json-write.js";
 import {
   bucketsOf,
   GCS_BUCKET_FIELDS,
@@ -31,6 +33,7 @@ import {
 import { type GcsMetadata, METADATA_FIELDS, metadataHeaders } from "./gcs-metadata.js";
 import { type GcsSent, JSON_TYPE, MAX_LISTING_BYTES, passToGcs } from "./gcs-passing.js";
 import { objectPath, objectsPath } from "./gcs-paths.js";
+import { xmlAnswer, xmlWrite } from "./gcs-xml-write.js";
 
 /** Bytes read of an error's body. */
 const MAX_ERROR_BYTES = 8 << 10;
@@ -67,10 +70,17 @@ export class GcsOrigin implements Origin {
     return this.#send(question, () => answerBy(this.#answers, question));
   }
 
-  /** Writes of S3's clients to GCS are not supported. */
-  async write({ ref }: WriteRequest): Promise<WriteAnswer> {
-    const message = `${ref.url}: objects of GCS cannot be written here: write to GCS itself`;
-    throw new NotWritten(new CacheError("INVALID_ARGUMENT", message, { s3Code: "NotImplemented" }));
+  /** By the JSON API if the request is one of it, otherwise by the XML API, whose form is that of S3. */
+  async write(request: WriteRequest): Promise<WriteAnswer> {
+    const sent = new SentWrite(request);
+    try {
+      if (request.signal.aborted) throw abortError(request.signal);
+      const answer = await this.#sendWrite(request, sent);
+      return request.json === undefined ? xmlAnswer(request, answer) : jsonAnswer(answer);
+    } catch (error) {
+      const failure = sent.failed(gcsError(error, request));
+      throw error instanceof NotWritten ? error : failure;
+    }
   }
 
   close(): void {
@@ -163,6 +173,42 @@ export class GcsOrigin implements Origin {
     }
   }
 
+  /** GCS's own answer. A write whose body is in memory is sent again if the token is rejected and its source has another. */
+  async #sendWrite(request: WriteRequest, sent: SentWrite): Promise<WriteAnswer> {
+    const { ref, method, json, body: given } = request;
+    const { http, target, prefix, credentials, billing } = await this.#open();
+    for (let isRenewed = false; ; isRenewed = true) {
+      const token = credentials && (credentials.valid ?? (await inTime(credentials.get(), sent.signal)));
+      const { path, headers, body } = json === undefined ? xmlWrite(request, sent) : jsonWrite(request, json, sent);
+      const { mayRepeat, ...bytes } = body;
+      const all = { ...Object.fromEntries(headers), ...token?.headers, ...billing };
+      const question = {
+        method,
+        target,
+        path: prefix + path,
+        headers: all,
+        ...bytes,
+        waitsForHead: true,
+        mayRepeat: () => mayRepeat,
+      };
+      const { status, head, body: answered } = await http.send(question, sent.signal);
+      const content = await bodyBytes(answered, MAX_LISTING_BYTES, "reject");
+      sent.answered();
+      if (status === 401 && token !== undefined) {
+        const isReplaced = !isRenewed && (await inTime(credentials!.replace(token), request.signal)) !== undefined;
+        if (isReplaced && given instanceof Uint8Array) continue;
+        const refusal = {
+          status,
+          contentRange: undefined,
+          isAuthorized: true,
+          body: String(content.subarray(0, MAX_ERROR_BYTES)),
+        };
+        throw new NotWritten(gcsRefusal(refusal, { ref }));
+      }
+      return { status, headers: [...head].filter(([name]) => !NOT_OF_A_WRITE.test(name)), body: content };
+    }
+  }
+
   #open(): Promise<GcsClient> {
     this.#client ??= openGcsClient(this.#options).catch((error: unknown) => {
       this.#client = undefined; // the next call tries again
@@ -183,6 +229,10 @@ async function jsonOf<Value extends object>(ref: BucketRef, response: HttpRespon
   }
   throw new UnusableAnswer(ref, "is not GCS's JSON: check the endpoint, and proxies in front of it");
 }
+
+/** Headers of the connection and of Google's front end. */
+const NOT_OF_A_WRITE =
+  /^(?:date|server|alt-svc|pragma|expires|cache-control|vary|connection|keep-alive|te|trailer|transfer-encoding|upgrade|content-length|proxy-.*)$/;
 
 /** Headers that the JSON API gives its own answers. */
 const OF_THE_API: ReadonlySet<string> = new Set(["cache-control", "expires"]);

@@ -18,6 +18,7 @@ import {
   type WriteAnswer,
   type WriteRequest,
 } from "../origin.js";
+import { SentWrite } from "../sent-write.js";
 import { type Attempt, type ObjectRequests, versionedKeyOf } from "./object-requests.js";
 import { openS3Sdk, type S3Identity, type S3Options, type S3Sdk } from "./s3-client.js";
 import { type PlacedClient, S3Clients } from "./s3-clients.js";
@@ -25,7 +26,6 @@ import { isMissing, isRemediable, lacksCode, remedyOf, s3Error } from "./s3-erro
 import { bucketListOf, listObjects } from "./s3-listing.js";
 import { S3Refusal } from "./s3-refusal.js";
 import { SdkObjectRequests } from "./sdk-object-requests.js";
-import { SentWrite } from "./sent-write.js";
 import { SignedObjectRequests } from "./signed-object-requests.js";
 
 /** Buckets to remember. A forgotten one costs one request more at the next missing object. */

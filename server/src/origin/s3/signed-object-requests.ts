@@ -18,13 +18,14 @@ import {
   type WriteRequest,
 } from "../origin.js";
 import { bodyOf } from "../passed-body.js";
+import type { SentWrite } from "../sent-write.js";
 import { addressOf, type BucketAddress } from "./bucket-address.js";
 import { type Attempt, ifMatchOf, type ObjectRequests, rangeOf, versionedKeyOf } from "./object-requests.js";
 import type { S3Options, S3Sdk } from "./s3-client.js";
 import type { PlacedClient } from "./s3-clients.js";
 import { isRemediable, lacksCode, s3Error } from "./s3-errors.js";
 import { S3Refusal } from "./s3-refusal.js";
-import type { SentWrite } from "./sent-write.js";
+import { writeBody } from "./write-body.js";
 
 /** Buckets whose addresses are kept. A forgotten one costs the SDK's preparation of one request: 2 ms. */
 const MAX_BUCKETS = 10_000;
@@ -177,7 +178,7 @@ export class SignedObjectRequests implements ObjectRequests {
     if (address === undefined) {
       throw new CacheError("INVALID_ARGUMENT", `${ref.url}: this bucket cannot be written here: it needs a session`);
     }
-    const { headers, payloadHash, body } = sent.begin();
+    const { headers, payloadHash, body } = writeBody(request, sent);
     const unsigned = { method, key: "key" in ref ? ref.key : undefined, query, headers, payloadHash, ...body };
     const response = await this.#send(unsigned, address, attempt, { signal: sent.signal, permit: undefined });
     const { status, head } = response;

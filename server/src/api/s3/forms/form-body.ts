@@ -1,5 +1,6 @@
 import { isUtf8 } from "node:buffer";
 import { CacheError, type S3Code } from "@frontcache/proto";
+import { untilDelimiter } from "../../../runtime/delimited-bytes.js";
 
 /** A form that uploads one file (multipart/form-data, RFC 7578), up to the file. */
 export interface Form {
@@ -149,19 +150,15 @@ class FileContent {
    * file has other than `length` bytes; infinite: it may have any length.
    */
   async *pieces(length: number): AsyncGenerator<Buffer, void> {
-    let received: Buffer = this.#first;
+    const content = untilDelimiter(this.#source, this.#first, this.#delimiter);
     let sent = 0;
     for (;;) {
-      const end = received.indexOf(this.#delimiter);
-      // What may be the beginning of a delimiter waits for the next bytes.
-      const upTo = end >= 0 ? end : this.#mayBegin(received);
-      sent += upTo;
+      const { done, value } = await content.next();
+      if (value === undefined) throw malformed();
+      if (done === true) break;
+      sent += value.length;
       if (sent > length) throw notLast();
-      if (upTo > 0) yield received.subarray(0, upTo);
-      if (end >= 0) break;
-      const { done, value } = await this.#source.next();
-      if (done === true) throw malformed();
-      received = upTo === received.length ? value : Buffer.concat([received.subarray(upTo), value]);
+      yield value;
     }
     const isRefused = Number.isFinite(length) && sent !== length;
     // What follows is ignored, and verified with the whole body. Behind a file that is refused, few fields follow.
@@ -171,15 +168,6 @@ class FileContent {
       left -= value.length;
     }
     if (isRefused) throw notLast();
-  }
-
-  /** The place in the last bytes from which on they are the beginning of a delimiter; without one, the end. */
-  #mayBegin(bytes: Buffer): number {
-    const from = Math.max(0, bytes.length - this.#delimiter.length + 1);
-    for (let at = bytes.indexOf(13, from); at >= 0; at = bytes.indexOf(13, at + 1)) {
-      if (this.#delimiter.subarray(0, bytes.length - at).equals(bytes.subarray(at))) return at;
-    }
-    return bytes.length;
   }
 }
 

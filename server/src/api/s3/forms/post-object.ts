@@ -38,7 +38,7 @@ export async function postObject(
   const ref = parseObjectUrl(`${bucket.scheme}://${bucket.bucket}/${keyOf(form)}`);
   authorizeForm(context, form, ref);
   const headers = headersOf(form);
-  const { passed, administers } = writeHeaders({ headers });
+  const { passed, administers } = writeHeaders({ headers }, bucket.scheme);
   const grants: RequiredGrant[] = [{ operation: "write", ref }];
   if (administers) grants.push({ operation: "admin", ref });
   const { principal, signal } = context;

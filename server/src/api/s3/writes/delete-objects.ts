@@ -22,7 +22,7 @@ const OF_BODY = /^(?:content-md5|content-type|x-amz-(?:sdk-checksum-algorithm|ch
 export async function deleteObjects(context: HttpContext, cache: Cache, bucket: BucketRef, payload: Payload): Promise<Document> {
   const { request, principal, signal } = context;
   const { objects, isQuiet } = parseDeleteDocument(await payload.whole(MAX_BYTES));
-  const { passed, administers } = writeHeaders(request);
+  const { passed, administers } = writeHeaders(request, bucket.scheme);
   const operations: GrantedOperation[] = administers ? ["delete", "admin"] : ["delete"];
   const [allowed, denied]: NamedObject[][] = [[], []];
   const grants: RequiredGrant[] = [];
@@ -80,7 +80,8 @@ function refOf({ scheme, bucket }: BucketRef, key: string): ObjectRef {
 
 function changedBy(bucket: BucketRef, { key, versionId }: NamedObject): ObjectRef[] {
   const ref = refOf(bucket, key);
-  return versionId === undefined ? [ref] : [ref, parseObjectUrl(`${ref.url}?versionId=${versionId}`)];
+  const name = bucket.scheme === "gs" ? "generation" : "versionId";
+  return versionId === undefined ? [ref] : [ref, parseObjectUrl(`${ref.url}?${name}=${versionId}`)];
 }
 
 function deniedXml({ key, versionId }: NamedObject): string {

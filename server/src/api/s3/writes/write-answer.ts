@@ -6,7 +6,7 @@ import { Payload } from "../../../writes/payload.js";
 import { OutcomeUnknown, type RequiredGrant, type WriteQuestion } from "../../../writes/write-through.js";
 import type { HttpContext, Upload } from "../../http/http-context.js";
 import { closeBehindUnreadBody } from "../../http/unread-body.js";
-import { aboutBucket, answerDocument, type Document } from "../document-answer.js";
+import { aboutBucket, answerDocument, type Document, type ErrorChange, type Subject } from "../document-answer.js";
 import { type ErrorResponse, notImplemented } from "../error-response.js";
 import { postObject } from "../forms/post-object.js";
 import type { ObjectOperation, Operation } from "../operations.js";
@@ -30,26 +30,60 @@ const OBJECT_PARAMETER = /^(?:uploadId|partNumber|uploads|versionId|tagging|acl|
 
 /** Answers an operation that changes something, with the origin's own answer. Never throws. */
 export function answerWrite(context: HttpContext, cache: Cache, target: S3Target, operation: Operation): void {
-  const { upload, client } = context;
   const subject = { operation, url: urlOf(target), resource: resourceOf(target) };
-  const make = async (): Promise<Document> => {
+  const change = target.scope === "bucket" ? aboutBucket : undefined;
+  answerChange(
+    context,
+    subject,
+    async (upload) => {
+      if (target.scope === "service") throw notAllowed();
+      return write(context, upload, cache, target, operation);
+    },
+    change,
+  );
+}
+
+/** Answers a request that changes something: counts it, records its failure, and says if its outcome is unknown. Never throws. */
+export function answerChange(
+  context: HttpContext,
+  subject: Subject,
+  make: (upload: Upload) => Promise<Document>,
+  change?: ErrorChange,
+): void {
+  const { upload, client } = context;
+  const counted = async (): Promise<Document> => {
     const busy = client.beginRead();
     try {
       if (busy !== undefined) throw busy;
-      if (upload === undefined || target.scope === "service")
-        throw refusal("MethodNotAllowed", "The specified method is not allowed.");
-      return await write(context, upload, cache, target, operation);
+      if (upload === undefined) throw notAllowed();
+      return await make(upload);
     } catch (error) {
-      recordFailure(context, operation, subject.url, error);
+      recordFailure(context, subject, error);
       throw error;
     } finally {
       if (busy === undefined) client.endRead();
       closeBehindUnreadBody(context);
     }
   };
-  const change = target.scope === "bucket" ? aboutBucket : undefined;
-  answerDocument(context, subject, make, (error) => withOutcome(change?.(error) ?? error));
+  answerDocument(context, subject, counted, (error) => withOutcome(change?.(error) ?? error));
 }
+
+function notAllowed(): CacheError {
+  return refusal("MethodNotAllowed", "The specified method is not allowed.");
+}
+
+/** The operations on GCS's buckets and objects that are sent on. Its other interfaces have no form that S3's clients know. */
+const OF_GCS: ReadonlySet<Operation> = new Set<Operation>([
+  "PutObject",
+  "PostObject",
+  "DeleteObject",
+  "DeleteObjects",
+  "CreateMultipartUpload",
+  "UploadPart",
+  "CompleteMultipartUpload",
+  "AbortMultipartUpload",
+  "CreateBucket",
+]);
 
 /** The operation, sent to the origin. */
 async function write(
@@ -59,7 +93,7 @@ async function write(
   target: BucketTarget | ObjectTarget,
   operation: Operation,
 ): Promise<Document> {
-  if (target.ref.scheme === "gs") throw refusal("NotImplemented", notImplemented(operation).message);
+  if (target.ref.scheme === "gs" && !OF_GCS.has(operation)) throw refusal("NotImplemented", notImplemented(operation).message);
   const method = context.request.method as WriteRequest["method"];
   if (operation === "PostObject" && target.scope === "bucket")
     return postObject(context, upload, payloadOf(context, upload), cache, target);
@@ -83,7 +117,7 @@ async function questionOf(
   const copied = request.headers["x-amz-copy-source"];
   const source = operation.body === "object" && typeof copied === "string" ? copySource(copied, ref.scheme) : undefined;
   const isObject = operation.body === "object" && source === undefined;
-  const { passed, administers, isConditional } = writeHeaders(request);
+  const { passed, administers, isConditional } = writeHeaders(request, ref.scheme);
   const grants: RequiredGrant[] = [{ operation: operation.grant, ref }];
   if (source !== undefined) grants.push({ operation: "read", ref: source });
   if (administers && operation.grant !== "admin") grants.push({ operation: "admin", ref });
@@ -120,8 +154,8 @@ function payloadOf(context: HttpContext, upload: Upload, operation?: WriteOperat
  * answer is that it exists, if the principal may know that.
  */
 async function refuseExisting({ authorization, principal, signal }: HttpContext, cache: Cache, ref: BucketRef): Promise<void> {
-  if (authorization?.allows(principal, "admin", { bucket: ref, prefix: "" }) !== false) return;
-  if (!authorization.seesBucket(principal, ref)) return;
+  const mayCreate = authorization?.allows(principal, "admin", { bucket: ref, prefix: "" }) !== false;
+  if (mayCreate ? ref.scheme !== "gs" : !authorization.seesBucket(principal, ref)) return;
   await cache.ask({ kind: "statBucket", ref, principal, signal });
   const message = "Your previous request to create the named bucket succeeded and you already own it.";
   throw new CacheError("INVALID_ARGUMENT", message, { s3Code: "BucketAlreadyOwnedByYou" });
@@ -133,11 +167,11 @@ function changedBy({ bare, ref }: ObjectTarget): ObjectRef[] {
 }
 
 /** The parameters that the origin gets. Throws S3's error for those that are unknown, and for a part that cannot be. */
-function parametersOf({ scope, query }: BucketTarget | ObjectTarget): [name: string, value: string][] {
+function parametersOf({ scope, ref, query }: BucketTarget | ObjectTarget): [name: string, value: string][] {
   const parameters: [name: string, value: string][] = [];
   for (const name of query.names()) {
     if (name === "" || IGNORED_PARAMETER.test(name)) continue;
-    if (scope === "object" && !OBJECT_PARAMETER.test(name)) {
+    if (scope === "object" && !OBJECT_PARAMETER.test(name) && !(ref.scheme === "gs" && name === "generation")) {
       throw refusal(
         "InvalidArgument",
         `The parameter ${JSON.stringify(name.slice(0, 100))} is not known for a request that writes.`,
@@ -159,7 +193,7 @@ function withOutcome(error: ErrorResponse): ErrorResponse {
 }
 
 /** Denied requests have been recorded by whoever denied them. */
-function recordFailure({ authorization, principal }: HttpContext, operation: Operation, object: string, error: unknown): void {
+function recordFailure({ authorization, principal }: HttpContext, { operation, url: object }: Subject, error: unknown): void {
   if (error instanceof AccessDenied) return;
   const { code, message } = error instanceof OutcomeUnknown ? error : CacheError.from(error);
   const outcome = code === "UNAUTHENTICATED" ? "unauthenticated" : "failed";

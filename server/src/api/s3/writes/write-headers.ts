@@ -1,4 +1,6 @@
+import { CacheError, type Scheme } from "@frontcache/proto";
 import type { Request } from "../../http/http-context.js";
+import { customerKeyHeaders, hasCustomerKey } from "../customer-key.js";
 
 /** Headers that the origin gets as they are. */
 const PASSED =
@@ -10,6 +12,13 @@ const OWN = /^x-amz-(?:date|content-sha256|security-token|user-agent|decoded-con
 /** Headers of S3 of which it is known that they do not change who may do what. All others require the grant `admin`, too. */
 const KNOWN =
   /^x-amz-(?:meta-.+|tagging|tagging-count|storage-class|server-side-encryption(?:-.+)?|checksum-.+|sdk-checksum-algorithm|mp-object-size|object-(?:lock-.+|ownership)|bucket-.+|website-redirect-location|expected-bucket-owner|source-expected-bucket-owner|copy-source(?:-.+)?|metadata-directive|tagging-directive|object-attributes|if-match-.+|mfa|acl|grant-.+|bypass-governance-retention|request-payer|confirm-remove-self-bucket-access|rename-.+|transition-default-minimum-object-size)$/;
+
+/** Headers of GCS that writes to its buckets may have besides those of S3. All others require the grant `admin`, too. */
+const KNOWN_OF_GCS =
+  /^x-goog-(?:meta-.+|hash|storage-class|custom-time|if-(?:meta)?generation-match|copy-source-if-.+|copy-source-generation)$/;
+
+/** Headers with which a client brings its key, in the names of S3 and of GCS. */
+const CUSTOMER_KEY = /^x-(?:amz-server-side-encryption-customer|goog-encryption)-/;
 
 /** Headers that change who may do what. */
 const ADMINISTERS = /^x-amz-(?:acl|grant-.+|bypass-governance-retention)$/;
@@ -24,8 +33,9 @@ export interface WriteHeaders {
   readonly isConditional: boolean;
 }
 
-/** The headers of a write. */
-export function writeHeaders({ headers }: Pick<Request, "headers">): WriteHeaders {
+/** The headers of a write to a store. Throws S3's error for an incomplete key of the client. */
+export function writeHeaders({ headers }: Pick<Request, "headers">, scheme: Scheme): WriteHeaders {
+  const isGcs = scheme === "gs";
   const passed: [string, string][] = [];
   let administers = false;
   for (const [name, value] of Object.entries(headers)) {
@@ -36,10 +46,24 @@ export function writeHeaders({ headers }: Pick<Request, "headers">): WriteHeader
       if (kept !== "") passed.push([name, kept]);
       continue;
     }
+    if (isGcs && CUSTOMER_KEY.test(name)) continue;
+    if (isGcs && name.startsWith("x-goog-")) {
+      if (!KNOWN_OF_GCS.test(name)) administers = true;
+      passed.push([name, value]);
+      continue;
+    }
     if (!PASSED.test(name) || OWN.test(name)) continue;
     if (ADMINISTERS.test(name) || (name.startsWith("x-amz-") && !KNOWN.test(name))) administers = true;
     passed.push([name, value]);
   }
-  const isConditional = headers["if-match"] !== undefined || headers["if-none-match"] !== undefined;
+  if (isGcs && hasCustomerKey(headers)) passed.push(...keyOf(headers));
+  const isConditional = passed.some(([name]) => /^(?:if-(?:none-)?match|x-goog-if-.+)$/.test(name));
   return { passed, administers, isConditional };
+}
+
+/** The client's key as GCS takes it. */
+function keyOf(headers: Request["headers"]): [name: string, value: string][] {
+  const key = customerKeyHeaders(headers);
+  if ("status" in key) throw new CacheError("INVALID_ARGUMENT", key.message, { s3Code: "InvalidArgument" });
+  return key;
 }
