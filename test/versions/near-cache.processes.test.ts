@@ -1,10 +1,10 @@
-import type { CacheClient } from "@frontcache/client";
+import type { CacheClient, NearOptions } from "@frontcache/client";
 import { eventually } from "@frontcache/proto/testing";
 import { describe, expect, it } from "vitest";
 import { hostOf, namesOf } from "../e2e/addresses.js";
 import { Cluster, type Surroundings } from "../e2e/cluster.js";
 import { staticPods } from "../e2e/cluster-pods.js";
-import { connectClient } from "../e2e/member-process.js";
+import { connectClient, temporaryDirectory } from "../e2e/member-process.js";
 
 const WRITES = 6;
 const OVERWRITES = 3;
@@ -53,7 +53,11 @@ describe("clients with a near cache, of three members", () => {
     cluster.origin.put("bucket", "object", "0");
     const plain = await cluster.client(cluster.names[0]!);
     const endpoints = cluster.names.map((name) => `${hostOf(cluster.names.indexOf(name))}:${cluster.port}`);
-    const near = await Promise.all(endpoints.map((endpoint) => connectClient({ endpoint, near: { memory: "1MiB" } })));
+    await using directory = await temporaryDirectory();
+    // Two of them share a directory.
+    const disk = `${directory.path}:64MiB`;
+    const nears: readonly NearOptions[] = [{ memory: "1MiB" }, { memory: "1MiB", disk }, { disk }];
+    const near = await Promise.all(endpoints.map((endpoint, at) => connectClient({ endpoint, near: nears[at] })));
     const readers = near.map((client) => new NearReader(client));
 
     let number = 0;
@@ -67,9 +71,8 @@ describe("clients with a near cache, of three members", () => {
       for (const reader of readers) expect(await reader.read()).toBe(number);
     }
     for (const reader of readers) await reader.stop();
-    for (const client of near) {
-      expect(client.nearReads().hits).toBeGreaterThan(0);
-      await client.close();
-    }
+    for (const client of near) await client.close();
+    for (const client of near.slice(0, 2)) expect(client.nearReads().hits).toBeGreaterThan(0);
+    for (const client of near.slice(1)) expect(client.nearReads().disk).toMatchObject({ failures: 0, damagedBlocks: 0 });
   });
 });
