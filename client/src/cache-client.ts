@@ -1,16 +1,14 @@
-import { Readable } from "node:stream";
-import { checkRange, checkUrlBeginning, headerPairs, type MemberInfo, parseObjectUrl } from "@frontcache/proto";
+import { checkUrlBeginning, headerPairs, type MemberInfo, parseObjectUrl } from "@frontcache/proto";
+import { ClientCalls } from "./client-calls.js";
+import { ClientReads } from "./client-reads.js";
 import { type ClientPorts, ConnectedMembers, systemPorts } from "./connected-members.js";
 import type { FallbackReport } from "./fallback/fallback.js";
 import type { LocalReport } from "./local/local-reads.js";
 import type { Evicted, EvictSelector, ObjectStat as MemberStat } from "./members/ports.js";
-import type { RunningCall } from "./members/running-call.js";
-import type { ClientMetrics } from "./metrics.js";
 import { NearDisk } from "./near/disk/near-disk.js";
-import type { CurrentVersion } from "./near/leased-versions.js";
 import { NearCache, type NearReport } from "./near/near-cache.js";
 import { ObjectFile } from "./object-file.js";
-import { type ObjectReads, type Range, readCurrent, readObject, readRanges, readSuffix } from "./object-reads.js";
+import { type Range, readObject, readRanges } from "./object-reads.js";
 import {
   CALL_OPTIONS,
   type CallOptions,
@@ -18,28 +16,21 @@ import {
   type ConnectOptions,
   checkOptions,
   completeOptions,
-  deadlineOf,
-  memoryOf,
-  READ_OPTIONS,
   type ReadOptions,
-  STREAM_OPTIONS,
   type StreamOptions,
   unquoted,
 } from "./options.js";
-import { type ByteStream, RangeStream, webStreamOf } from "./range-stream.js";
-import { type RequestedRange, readRange } from "./read-range.js";
-import { RunningCalls } from "./running-calls.js";
-import type { TracedObject, TracedOperation } from "./tracing.js";
+import { type ByteStream, webStreamOf } from "./range-stream.js";
 import { ValueObjects } from "./values/value-objects.js";
 import type { WarmSummary } from "./warm-count.js";
 import { type WarmOptions, type WarmTarget, warmObjects } from "./warming.js";
-import { COPY_OPTIONS, type CopyOptions, copyObject } from "./writing/copy-object.js";
-import { type DeleteSummary, deleteObject, deleteObjects } from "./writing/delete-objects.js";
-import { LIST_OPTIONS, type ListedObject, type ListedPrefix, type ListOptions, listPage } from "./writing/list-objects.js";
-import { type Written, within } from "./writing/multipart.js";
-import { PUT_OPTIONS, type PutOptions, putObject } from "./writing/put-object.js";
+import { COPY_OPTIONS, type CopyOptions } from "./writing/copy-object.js";
+import type { DeleteSummary } from "./writing/delete-objects.js";
+import type { ListedObject, ListedPrefix, ListOptions } from "./writing/list-objects.js";
+import type { Written } from "./writing/multipart.js";
+import { ObjectWrites } from "./writing/object-writes.js";
+import type { PutOptions } from "./writing/put-object.js";
 import type { PutBody } from "./writing/put-source.js";
-import type { SendWith } from "./writing/sending.js";
 
 /** A read, for `read`. */
 export interface ReadRequest extends ReadOptions {
@@ -76,19 +67,21 @@ export class CacheClient implements AsyncDisposable {
     };
   }
 
-  readonly #options: ClientOptions;
   readonly #ports: ClientPorts;
   readonly #connected: ConnectedMembers;
   readonly #near: NearCache | undefined;
-  readonly #calls: RunningCalls;
+  readonly #calls: ClientCalls;
+  readonly #reads: ClientReads;
+  readonly #writes: ObjectWrites;
   #closed: Promise<void> | undefined;
 
   private constructor(options: ClientOptions, ports: ClientPorts, connected: ConnectedMembers, near: NearCache | undefined) {
-    this.#options = options;
     this.#ports = ports;
     this.#connected = connected;
-    this.#calls = new RunningCalls(ports.clock);
     this.#near = near;
+    this.#calls = new ClientCalls(options, ports, connected);
+    this.#reads = new ClientReads(this.#calls, ports, near, options.streamBlocks);
+    this.#writes = new ObjectWrites(this.#calls, near);
   }
 
   /**
@@ -105,22 +98,8 @@ export class CacheClient implements AsyncDisposable {
    * request. A negative offset counts from the object's end: `(-8, 8)` are the last 8 bytes, or all of a shorter object. All bytes
    * are of one version: the given one (S3: the ETag, with or without quotes; GCS: the generation) or else the current one. Rejects with OUT_OF_RANGE if `offset` is past the object's end, FAILED_PRECONDITION if the current version differs.
    */
-  async readRange(url: string, offset: number, length: number, version = "", options: ReadOptions = {}): Promise<Buffer> {
-    if (offset < 0) return await this.#read(url, version, options, (reads, known) => readSuffix(reads, [offset, length], known));
-    parseObjectUrl(url);
-    checkRange(url, offset, length);
-    checkOptions(options, READ_OPTIONS);
-    const memory = memoryOf(url, length, options);
-    if (length === 0) return Buffer.alloc(0);
-    const range = { url, offset, length, version: unquoted(version), memory };
-    if (this.#near !== undefined) {
-      const known = range.version || this.#near.versions.current(url)?.version;
-      const cached = known === undefined || options.signal?.aborted ? undefined : this.#near.find({ ...range, version: known });
-      if (cached !== undefined) return cached;
-      if (version === "") return await this.#read(url, "", options, (reads) => readCurrent(reads, [offset, length]));
-    }
-    // Awaited here because `withCaller` adds the caller's frames only of an awaited call.
-    return await this.#observed(range, () => this.#run(url, options, (call) => this.#readRange(range, call)));
+  readRange(url: string, offset: number, length: number, version = "", options: ReadOptions = {}): Promise<Buffer> {
+    return this.#reads.readRange(url, [offset, length], version, options);
   }
 
   /** As `readRange`, with everything in one object; without a range the whole object. */
@@ -130,8 +109,8 @@ export class CacheClient implements AsyncDisposable {
   }
 
   /** Reads a whole object. With `into`, the result is the part of that buffer which the object fills. */
-  async readObject(url: string, version = "", options: ReadOptions = {}): Promise<Buffer> {
-    return await this.#read(url, version, options, readObject);
+  readObject(url: string, version = "", options: ReadOptions = {}): Promise<Buffer> {
+    return this.#reads.read(url, version, options, readObject);
   }
 
   /**
@@ -141,7 +120,7 @@ export class CacheClient implements AsyncDisposable {
    */
   async readRanges(url: string, ranges: readonly Range[], version = "", options: CallOptions = {}): Promise<Buffer[]> {
     checkOptions(options, CALL_OPTIONS);
-    return await this.#read(url, version, options, (reads, known) => readRanges(reads, ranges, known));
+    return await this.#reads.read(url, version, options, (reads, known) => readRanges(reads, ranges, known));
   }
 
   /** Opens one version of an object as a file for hyparquet or Apache Arrow. Costs one question; nothing needs to be closed. */
@@ -156,27 +135,7 @@ export class CacheClient implements AsyncDisposable {
    * each block's read, not to the whole stream. Throws INVALID_ARGUMENT synchronously; other errors destroy the stream.
    */
   stream(url: string, offset = 0, length?: number, version = "", options: StreamOptions = {}): ByteStream {
-    checkOptions(options, STREAM_OPTIONS);
-    parseObjectUrl(url);
-    checkRange(url, offset, length ?? 0);
-    if (length === 0) return Readable.from([]) as ByteStream;
-    const { streamBlocks } = this.#options;
-    const deadlineMs = deadlineOf(options, this.#options);
-    const call = this.#calls.begin(url, { signal: options.signal });
-    const ready = this.#connected.list.isReady ? undefined : this.#connected.ready(call);
-    const using = { ...this.#connected.rangeWith, streamBlocks, deadlineMs, reuse: options.reuse === true, ready };
-    const stream = new RangeStream({ url, offset, length, version: unquoted(version) }, using, call);
-    const endSpan = this.#ports.traces?.begin("stream", { url, offset, length });
-    const done = new Promise<void>((resolve) => {
-      const begunMs = this.#ports.clock.monotonicMs();
-      stream.once("close", () => {
-        this.#ports.metrics?.read("stream", this.#ports.clock.monotonicMs() - begunMs, stream.errored ?? undefined);
-        endSpan?.(stream.errored ?? undefined);
-        resolve();
-      });
-    });
-    this.#calls.keep(call, done);
-    return stream;
+    return this.#reads.stream(url, offset, length, version, options);
   }
 
   /** Returns the same bytes as `stream`, as a stream of the web platform, for a `Response` for example. Cancelling it aborts the reads. */
@@ -193,8 +152,8 @@ export class CacheClient implements AsyncDisposable {
       lacks: _,
       leaseMs: __,
       ...stat
-    } = await this.#traced("stat", url, () =>
-      this.#run(url, options, (call) => this.#connected.stat(url, unquoted(version), call)),
+    } = await this.#calls.traced("stat", url, () =>
+      this.#calls.run(url, options, (call) => this.#connected.stat(url, unquoted(version), call)),
     );
     return { ...stat, headers: Object.fromEntries(headerPairs(stat.headers ?? "")) };
   }
@@ -206,7 +165,7 @@ export class CacheClient implements AsyncDisposable {
    */
   async warm(targets: Iterable<WarmTarget> | AsyncIterable<WarmTarget>, options: WarmOptions = {}): Promise<WarmSummary> {
     const using = { calls: this.#ports.connections.calls, owners: this.#connected.list, failover: this.#connected.failover };
-    return this.#calls.run("warming", { signal: options.signal }, async (call) => {
+    return this.#calls.runLong("warming", options, async (call) => {
       if (!this.#connected.list.isReady) await this.#connected.list.ready(call);
       return await warmObjects(targets, options, using, call);
     });
@@ -219,7 +178,7 @@ export class CacheClient implements AsyncDisposable {
   async evict(selector: EvictSelector, options: CallOptions = {}): Promise<Evicted> {
     checkOptions(options, CALL_OPTIONS);
     const subject = "prefix" in selector ? checkUrlBeginning(selector.prefix) : parseObjectUrl(selector.url).url;
-    const evicted = await this.#run(subject, options, (call) =>
+    const evicted = await this.#calls.run(subject, options, (call) =>
       this.#connected.ask(subject, call, (address) => this.#ports.connections.calls.evict(address, selector, call)),
     );
     await this.#near?.evict(selector);
@@ -234,10 +193,8 @@ export class CacheClient implements AsyncDisposable {
    *
    * @example await client.put("s3://models/weights.bin", { file: "weights.bin" });
    */
-  async put(url: string, body: PutBody, options: PutOptions = {}): Promise<Written> {
-    parseObjectUrl(url);
-    checkOptions(options, PUT_OPTIONS);
-    return await this.#write(url, options, (using, call, deadlineMs) => putObject(url, body, options, using, call, deadlineMs));
+  put(url: string, body: PutBody, options: PutOptions = {}): Promise<Written> {
+    return this.#writes.put(url, body, options);
   }
 
   /** Copies an object within its store; no bytes pass through the cache. Rejects with FAILED_PRECONDITION if it changes meanwhile. */
@@ -252,25 +209,17 @@ export class CacheClient implements AsyncDisposable {
       headers,
     } = await this.stat(from, options.version, { signal, deadlineMs: ownMs });
     const source = { url: from, version, size, headers: { "content-type": contentType, ...headers } };
-    return await this.#write(to, options, (using, call, deadlineMs) => copyObject(source, to, using, call, deadlineMs));
+    return await this.#writes.copy(source, to, options);
   }
 
   /** Deletes an object from its store and from the cache. It is no error if there is no such object. */
-  async delete(url: string, options: CallOptions = {}): Promise<void> {
-    checkOptions(options, CALL_OPTIONS);
-    parseObjectUrl(url);
-    await this.#write(url, options, (using, call, deadlineMs) =>
-      within(call, deadlineMs, (own) => deleteObject(url, using, own)),
-    );
+  delete(url: string, options: CallOptions = {}): Promise<void> {
+    return this.#writes.delete(url, options);
   }
 
   /** Deletes many objects, up to a thousand per request. Those that the store does not delete are in `failures`. */
-  async deleteObjects(urls: Iterable<string> | AsyncIterable<string>, options: CallOptions = {}): Promise<DeleteSummary> {
-    checkOptions(options, CALL_OPTIONS);
-    const drop = (url: string): void => void this.#near?.drop({ url });
-    return await this.#write("deleting objects", options, (using, call, deadlineMs) =>
-      deleteObjects(urls, drop, using, call, deadlineMs),
-    );
+  deleteObjects(urls: Iterable<string> | AsyncIterable<string>, options: CallOptions = {}): Promise<DeleteSummary> {
+    return this.#writes.deleteAll(urls, options);
   }
 
   /**
@@ -279,14 +228,8 @@ export class CacheClient implements AsyncDisposable {
    *
    * @example for await (const object of client.list("s3://datasets/events/")) console.log(object);
    */
-  async *list(url: string, options: ListOptions = {}): AsyncGenerator<ListedObject | ListedPrefix, void> {
-    checkOptions(options, LIST_OPTIONS);
-    let token: string | undefined;
-    do {
-      const page = await this.#run(url, options, (call) => listPage(url, options, token, this.#connected.sendWith, call));
-      yield* page.entries;
-      token = page.nextToken;
-    } while (token !== undefined);
+  list(url: string, options: ListOptions = {}): AsyncGenerator<ListedObject | ListedPrefix, void> {
+    return this.#writes.list(url, options);
   }
 
   /**
@@ -301,8 +244,8 @@ export class CacheClient implements AsyncDisposable {
       nowMs: () => clock.monotonicMs(),
       after: (ms, run) => clock.after(ms, run),
       run: (subject, { isLong = false, ...options }, work) => {
-        if (!isLong) return this.#run(subject, options, work);
-        return this.#calls.run(subject, { signal: options.signal }, async (call) => {
+        if (!isLong) return this.#calls.run(subject, options, work);
+        return this.#calls.runLong(subject, options, async (call) => {
           if (!this.#connected.list.isReady) await this.#connected.ready(call);
           return await work(call);
         });
@@ -338,102 +281,6 @@ export class CacheClient implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
-  }
-
-  /** Runs a read that has to look the object up first. */
-  #read<Result>(
-    url: string,
-    version: string,
-    options: ReadOptions,
-    read: (reads: ObjectReads, version: string) => Promise<Result>,
-  ): Promise<Result> {
-    parseObjectUrl(url);
-    checkOptions(options, READ_OPTIONS);
-    const work = (call: RunningCall): Promise<Result> => {
-      let isAgain = false;
-      const reads: ObjectReads = {
-        url,
-        call,
-        stat: (known) => {
-          const leased = known === "" && !isAgain ? this.#near?.versions.current(url) : undefined;
-          isAgain = true;
-          return leased === undefined ? this.#lookUp(url, known, call) : Promise.resolve(leased);
-        },
-        range: (offset, length, known, within) => {
-          return this.#readRange({ url, offset, length, version: known, memory: memoryOf(url, length, options) }, within);
-        },
-      };
-      return read(reads, unquoted(version));
-    };
-    return this.#observed({ url }, () => this.#run(url, options, work));
-  }
-
-  /** Reads a range, of a known version through the near cache. */
-  #readRange(range: RequestedRange, call: RunningCall): Promise<Buffer> {
-    if (this.#near === undefined || range.version === "") return readRange(range, this.#connected.rangeWith, call);
-    return this.#near.read(range, (missing) => readRange(missing, this.#connected.rangeWith, call), call);
-  }
-
-  /** Looks a version up, the current one with a lease if there is a near cache. */
-  async #lookUp(url: string, version: string, call: RunningCall): Promise<CurrentVersion> {
-    const near = version === "" ? this.#near : undefined;
-    const sentAtMs = this.#ports.clock.monotonicMs();
-    const stat = await this.#connected.stat(url, version, call, near !== undefined);
-    if (near !== undefined && stat.leaseMs !== undefined) near.versions.add(url, stat, sentAtMs, stat.leaseMs);
-    return stat;
-  }
-
-  /** Measures and traces a read, if the application has registered an OpenTelemetry SDK. */
-  #observed<Result>(object: TracedObject, read: () => Promise<Result>): Promise<Result> {
-    const { metrics, traces } = this.#ports;
-    const reading = traces === undefined ? read() : traces.within("read", object, read);
-    return metrics === undefined ? reading : this.#timed(reading, metrics);
-  }
-
-  #traced<Result>(operation: TracedOperation, url: string, work: () => Promise<Result>): Promise<Result> {
-    const { traces } = this.#ports;
-    return traces === undefined ? work() : traces.within(operation, { url }, work);
-  }
-
-  async #timed<Result>(reading: Promise<Result>, metrics: ClientMetrics): Promise<Result> {
-    const { clock } = this.#ports;
-    const begunMs = clock.monotonicMs();
-    try {
-      const bytes = await reading;
-      metrics.read("range", clock.monotonicMs() - begunMs);
-      return bytes;
-    } catch (error) {
-      metrics.read("range", clock.monotonicMs() - begunMs, error);
-      throw error;
-    }
-  }
-
-  #run<Result>(subject: string, options: CallOptions, work: (call: RunningCall) => Promise<Result>): Promise<Result> {
-    const end = { signal: options.signal, deadlineMs: deadlineOf(options, this.#options) };
-    return this.#calls.run(
-      subject,
-      end,
-      this.#connected.list.isReady ? work : (call) => this.#connected.ready(call).then(() => work(call)),
-    );
-  }
-
-  /** Runs a write, whose requests have the deadline. What is near is dropped, whatever the outcome. */
-  async #write<Result>(
-    url: string,
-    options: CallOptions,
-    write: (using: SendWith, call: RunningCall, deadlineMs: number) => Promise<Result>,
-  ): Promise<Result> {
-    const deadlineMs = deadlineOf(options, this.#options);
-    try {
-      return await this.#traced("write", url, () =>
-        this.#calls.run(url, { signal: options.signal }, async (call) => {
-          if (!this.#connected.list.isReady) await within(call, deadlineMs, (own) => this.#connected.list.ready(own));
-          return await write(this.#connected.sendWith, call, deadlineMs);
-        }),
-      );
-    } finally {
-      this.#near?.drop({ url });
-    }
   }
 
   async #close(): Promise<void> {
