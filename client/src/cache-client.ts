@@ -240,7 +240,7 @@ export class CacheClient implements AsyncDisposable {
   objects(bucket: string): ValueObjects {
     const { clock } = this.#ports;
     return new ValueObjects(bucket, {
-      sendWith: this.#connected.sendWith,
+      ...this.#connected.valuesWith,
       nowMs: () => clock.monotonicMs(),
       after: (ms, run) => clock.after(ms, run),
       run: (subject, { isLong = false, ...options }, work) => {

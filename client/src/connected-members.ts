@@ -8,14 +8,17 @@ import { CircuitBreaker } from "./members/circuit-breaker.js";
 import { type Clock, systemClock } from "./members/clock.js";
 import { connectMembers } from "./members/connect-members.js";
 import { type FailoverOptions, orderByAvailability, withFailover } from "./members/failover.js";
+import { httpValues } from "./members/http/http-values.js";
 import { HttpObjectRequests, type ObjectRequests } from "./members/http/object-requests.js";
 import type { CallLimits, MemberAddress, MemberConnections, ObjectStat } from "./members/ports.js";
 import { RunningCall } from "./members/running-call.js";
 import { silentMsOf } from "./members/silence-watch.js";
+import { httpFirstValues, type ValueTransport } from "./members/value-transport.js";
 import { type ClientMetrics, measuredBy, registeredMetrics } from "./metrics.js";
 import type { ClientOptions } from "./options.js";
 import type { RangeWith } from "./read-range.js";
 import { type ClientTraces, registeredTraces } from "./tracing.js";
+import type { AskValuesWith } from "./values/ask-values.js";
 import type { SendWith } from "./writing/sending.js";
 
 /** The ports of a client; tests replace them. */
@@ -24,6 +27,8 @@ export interface ClientPorts {
   readonly connections: MemberConnections;
   /** Writes and listings. */
   readonly requests: ObjectRequests;
+  /** Requests about values; absent: by `requests`. */
+  readonly values?: ValueTransport | undefined;
   /** The metrics of reads; absent: reads are not measured. */
   readonly metrics?: ClientMetrics | undefined;
   /** The spans of calls; absent: calls are not traced. */
@@ -53,10 +58,14 @@ export function systemPorts({ access, connectTimeoutMs, transport }: ClientOptio
   const metrics = registeredMetrics();
   const measured = metrics && measuredBy(metrics);
   const common = { clock: systemClock, access, connectTimeoutMs };
+  const connections = connectMembers({ ...common, transport, mostConnections: MOST_CONNECTIONS, measured });
+  const requests = new HttpObjectRequests({ ...common, mostConnections: MOST_WRITING_CONNECTIONS, idleMs: IDLE_MS });
+  const [byHttp, byGrpc] = [httpValues(requests), connections.grpcValues];
   return {
     clock: systemClock,
-    connections: connectMembers({ ...common, transport, mostConnections: MOST_CONNECTIONS, measured }),
-    requests: new HttpObjectRequests({ ...common, mostConnections: MOST_WRITING_CONNECTIONS, idleMs: IDLE_MS }),
+    connections,
+    requests,
+    values: transport === "grpc" ? byGrpc : transport === "http" ? byHttp : httpFirstValues(byHttp, byGrpc),
     metrics,
     traces: registeredTraces(),
   };
@@ -71,6 +80,8 @@ export class ConnectedMembers {
   readonly rangeWith: RangeWith;
   /** The collaborators of writes and listings. */
   readonly sendWith: SendWith;
+  /** The collaborators of requests about values. */
+  readonly valuesWith: AskValuesWith;
   readonly local: LocalReads | undefined;
   readonly fallback: Fallback | undefined;
   readonly #ports: ClientPorts;
@@ -78,7 +89,7 @@ export class ConnectedMembers {
 
   /** Starts to connect. */
   private constructor(options: ClientOptions, ports: ClientPorts) {
-    const { clock, connections, requests, metrics } = ports;
+    const { clock, connections, requests, values, metrics } = ports;
     const { endpoints, parallelBlocks, localVolumes: volumes, fallback, log, attempts } = options;
     this.#ports = ports;
     const breaker = circuitBreaker(options, ports);
@@ -88,7 +99,9 @@ export class ConnectedMembers {
     const isReplaceable = fallback !== undefined;
     this.failover = { clock, breaker, attempts, backoff: RETRY_BACKOFF, isReplaceable, onRepeat };
     this.fallback = fallback && new Fallback({ options: fallback, breaker, metrics, log });
-    this.sendWith = { requests, owners: this.list, failover: { ...this.failover, isReplaceable: false } };
+    const notReplaced = { ...this.failover, isReplaceable: false };
+    this.sendWith = { requests, owners: this.list, failover: notReplaced };
+    this.valuesWith = { transport: values ?? httpValues(requests), owners: this.list, failover: notReplaced };
     const report = reportUses(connections.calls, this.list, clock);
     this.local = volumes.length === 0 ? undefined : new LocalReads({ clock, volumes, verification: "first-read", report });
     this.rangeWith = {

@@ -1,4 +1,15 @@
-export { type AccessKey, CacheError, type ErrorCode, type MemberInfo } from "@frontcache/proto";
+export {
+  type AccessKey,
+  type ByteSpan,
+  CacheError,
+  type Completion,
+  type ConflictReason,
+  type ErrorCode,
+  type MemberInfo,
+  ValueConflict,
+  type ValueEvent,
+  type ValueInfo,
+} from "@frontcache/proto";
 export { CacheClient, type ObjectStat, type ReadRequest } from "./cache-client.js";
 export type { Log, LogEntry, LogEvent } from "./client-log.js";
 export type { FallbackOptions, FallbackReport } from "./fallback/fallback.js";
@@ -11,20 +22,11 @@ export type { ObjectFile } from "./object-file.js";
 export type { Range } from "./object-reads.js";
 export type { CallOptions, ConnectOptions, NearOptions, ReadOptions, StreamOptions } from "./options.js";
 export type { ByteStream } from "./range-stream.js";
+export type { Availability, FoundValue, ReadStreamOptions } from "./values/elcache-values.js";
 export type { ValueClientStats } from "./values/latency-stats.js";
+export type { GetValueOptions, PutValueOptions, ValueOptions } from "./values/stored-values.js";
 export type { ValueLock } from "./values/value-lock.js";
-export type {
-  Availability,
-  FoundValue,
-  GetValueOptions,
-  PutValueOptions,
-  ReadStreamOptions,
-  ValueEvent,
-  ValueInfo,
-  ValueObjects,
-  ValueOptions,
-} from "./values/value-objects.js";
-export { type ByteSpan, type Completion, type ConflictReason, ValueConflict } from "./values/value-requests.js";
+export type { ValueObjects } from "./values/value-objects.js";
 export type { ValueWriter } from "./values/value-writer.js";
 export type { WarmFailure, WarmSummary } from "./warm-count.js";
 export type { WarmOptions, WarmTarget } from "./warming.js";

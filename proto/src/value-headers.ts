@@ -11,7 +11,7 @@ export const VALUE_HEADERS = {
   follow: "frontcache-follow",
   /** Bytes of an upload. */
   size: "frontcache-size",
-  /** Of responses: a ValueMessage as percent-encoded JSON. */
+  /** Of responses: a ValueInfo as percent-encoded JSON. */
   value: "frontcache-value",
 } as const;
 
@@ -19,18 +19,3 @@ export const VALUE_HEADERS = {
 export const VALUE_CALLS_PATH = "/value-calls";
 /** The header with the call: a ValueCall in Base64. The response is a ValueAnswer in Base64. */
 export const VALUE_CALL_HEADER = "frontcache-value-call";
-
-/** A value, as members describe it to clients. */
-export interface ValueMessage {
-  readonly url: string;
-  /** Of two versions, the one that compares larger is the newer one. */
-  readonly version: string;
-  readonly size: number;
-  /** Milliseconds since 1970. */
-  readonly createdMs: number;
-  /** From then on the value is missing. Absent: it never expires. */
-  readonly expiresMs?: number;
-  readonly flags: number;
-  readonly metadata: Readonly<Record<string, string>>;
-  readonly contentType?: string;
-}

@@ -73,3 +73,45 @@ export class ValueConflict extends CacheError {
     this.completion = completion;
   }
 }
+
+/** The largest time to live, seconds: 100 years. */
+const MAX_TTL_SECONDS = 100 * 365 * 86_400;
+export const MAX_FLAGS = 0xffff_ffff;
+/** Bytes of names and values of metadata, as in S3. */
+const MAX_METADATA_BYTES = 2 << 10;
+/** Names of metadata are parts of the names of headers. */
+const METADATA_NAME = /^[!#$%&'*+.^_`|~0-9a-z-]+$/;
+const HEADER_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
+/** The largest value: 64 Ki blocks of 16 MiB. */
+export const MAX_VALUE_BYTES = 2 ** 40;
+
+/** Checks what a client says about a value. Throws INVALID_ARGUMENT. */
+export function checkDescription(
+  url: string,
+  { ttlSeconds, flags = 0, metadata = {}, contentType = "" }: ValueDescription,
+): void {
+  const isTtl = ttlSeconds === undefined || (Number.isInteger(ttlSeconds) && ttlSeconds >= 0 && ttlSeconds <= MAX_TTL_SECONDS);
+  if (!isTtl) throw invalid(url, `the time to live is a whole number of seconds, 0 (never expires) to ${MAX_TTL_SECONDS}`);
+  const isFlags = Number.isInteger(flags) && flags >= 0 && flags <= MAX_FLAGS;
+  if (!isFlags) throw invalid(url, `flags are a whole number, 0 to ${MAX_FLAGS}`);
+  if (!HEADER_VALUE.test(contentType)) throw invalid(url, "the content type is not a header's value");
+  const wrong = Object.keys(metadata).find((name) => !METADATA_NAME.test(name));
+  if (wrong !== undefined) {
+    throw invalid(url, `the name of metadata ${JSON.stringify(wrong)} is not that of a header in lower case`);
+  }
+  const bytes = Object.entries(metadata).reduce(
+    (sum, [name, value]) => sum + Buffer.byteLength(name + value),
+    contentType.length,
+  );
+  if (bytes > MAX_METADATA_BYTES) throw invalid(url, `metadata has at most ${MAX_METADATA_BYTES} bytes`);
+}
+
+/** Checks the size of a value. Throws INVALID_ARGUMENT. */
+export function checkSize(url: string, size: number, least: number): void {
+  if (Number.isSafeInteger(size) && size >= least && size <= MAX_VALUE_BYTES) return;
+  throw invalid(url, `the size of a value is ${least} to ${MAX_VALUE_BYTES} bytes`);
+}
+
+function invalid(url: string, message: string): CacheError {
+  return new CacheError("INVALID_ARGUMENT", `${url}: ${message}`);
+}

@@ -14,6 +14,7 @@ import {
   type ReadTarget,
   Unreachable,
 } from "./ports.js";
+import type { ValueTransport } from "./value-transport.js";
 
 /** Protocol of reads. `auto`: HTTP if the member has an HTTP listener that works, otherwise gRPC. */
 export type BytesBy = "auto" | "http" | "grpc";
@@ -47,7 +48,7 @@ const HTTP_OPEN_FOR: Backoff = { firstMs: 500, longestMs: 15_000 };
 const IDLE_MS = 45_000;
 
 /** Creates the connections to members that the options require. Connects only when the first call needs it. */
-export function connectMembers(options: ConnectMembersOptions): MemberConnections {
+export function connectMembers(options: ConnectMembersOptions): MemberConnections & { readonly grpcValues: ValueTransport } {
   const { clock, access, connectTimeoutMs, transport, mostConnections, windowBytes, probesEarly } = options;
   const measured = options.measured ?? ((_by: "http" | "grpc", unmeasured: BlockTransport) => unmeasured);
   const calls = lazyGrpcMembers({ clock, access, connectTimeoutMs, windowBytes, probesEarly });
@@ -62,6 +63,7 @@ export function connectMembers(options: ConnectMembersOptions): MemberConnection
     calls,
     objects: calls,
     values: calls,
+    grpcValues: calls.values,
     keepOnly(addresses) {
       const httpAddresses = new Set(addresses.map(({ httpAddress }) => httpAddress));
       http.keepOnly(httpAddresses);

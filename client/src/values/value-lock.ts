@@ -5,7 +5,8 @@ const LOCK_SECONDS = 60;
 const RENEW_MS = 20_000;
 
 type After = (ms: number, run: () => void) => () => void;
-type Send = (query: string) => Promise<void>;
+/** Extends the lock of a holder; 0 seconds: ends it. */
+type Send = (holder: string, seconds: number) => Promise<void>;
 
 /** A lock of a value, which is renewed until it is released. */
 export class ValueLock implements AsyncDisposable {
@@ -20,7 +21,7 @@ export class ValueLock implements AsyncDisposable {
     this.#after = after;
   }
 
-  /** Takes a lock by requests with these queries. */
+  /** Takes a lock by such requests. */
   static async take(send: Send, { after }: { readonly after: After }): Promise<ValueLock> {
     const lock = new ValueLock(send, after);
     await lock.#renew();
@@ -32,7 +33,7 @@ export class ValueLock implements AsyncDisposable {
     if (this.#isReleased) return;
     this.#isReleased = true;
     this.#cancel();
-    await this.#send(`?unlock&holder=${this.#holder}`);
+    await this.#send(this.#holder, 0);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -40,7 +41,7 @@ export class ValueLock implements AsyncDisposable {
   }
 
   async #renew(): Promise<void> {
-    await this.#send(`?lock=${LOCK_SECONDS}&holder=${this.#holder}`);
+    await this.#send(this.#holder, LOCK_SECONDS);
     if (this.#isReleased) return;
     this.#cancel = this.#after(RENEW_MS, () => {
       // A renewal that fails is repeated while the lock lasts.

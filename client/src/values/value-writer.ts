@@ -1,8 +1,8 @@
-import { CacheError, type ValueMessage } from "@frontcache/proto";
+import { CacheError, type ValueInfo } from "@frontcache/proto";
 
 /** Writes a value piece by piece. A value whose writer is aborted, or whose process ends, is dropped. */
 export class ValueWriter implements AsyncDisposable {
-  readonly #stored: Promise<ValueMessage>;
+  readonly #stored: Promise<ValueInfo>;
   readonly #size: number | undefined;
   readonly #abort = new AbortController();
   #piece: Uint8Array | undefined;
@@ -15,7 +15,7 @@ export class ValueWriter implements AsyncDisposable {
   #failure: unknown;
 
   /** `put` sends what it reads. */
-  constructor(size: number | undefined, put: (bytes: AsyncIterable<Uint8Array>, signal: AbortSignal) => Promise<ValueMessage>) {
+  constructor(size: number | undefined, put: (bytes: AsyncIterable<Uint8Array>, signal: AbortSignal) => Promise<ValueInfo>) {
     this.#size = size;
     this.#stored = put(this.#pieces(), this.#abort.signal);
     this.#stored.catch((error: unknown) => {
@@ -45,7 +45,7 @@ export class ValueWriter implements AsyncDisposable {
   }
 
   /** Ends the value; resolves when it is stored. */
-  async finish(): Promise<ValueMessage> {
+  async finish(): Promise<ValueInfo> {
     if (this.#size !== undefined && this.#written !== this.#size) {
       await this.abort();
       throw new CacheError("INVALID_ARGUMENT", `${this.#written} bytes were written instead of ${this.#size}`);

@@ -1,8 +1,8 @@
+import { deepEqual } from "node:assert/strict";
 import { CacheServiceClient } from "@frontcache/client/grpc";
 import type { ReadRangeRequest, ReadRangeResponse } from "@frontcache/proto";
 import { eventually, ManualClock } from "@frontcache/proto/testing";
 import { credentials } from "@grpc/grpc-js";
-import { expect } from "vitest";
 import { GrpcListener } from "../api/grpc/grpc-listener.js";
 import { Clients, noLimits } from "../api/limits/clients.js";
 import { formatHostPort } from "../config/addresses.js";
@@ -100,17 +100,17 @@ export class GrpcFixture implements AsyncDisposable {
 
   /** Resolves when every call has ended and has released its resources. */
   async untilNothingIsLeft(): Promise<void> {
-    await eventually(() => expect({ ...this.#borrowed(), timers: this.clock.waits }).toEqual({ ...nothing, timers: 0 }));
+    await eventually(() => deepEqual({ ...this.#borrowed(), timers: this.clock.waits }, { ...nothing, timers: 0 }));
   }
 
   /** Fails if a call continues without its client, or a resource is not released. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.client.close();
-    await eventually(() => expect(this.#borrowed()).toEqual(nothing));
+    await eventually(() => deepEqual(this.#borrowed(), nothing));
     const closed = this.listener.close();
     this.clock.advance(DRAIN_MS);
     await closed;
-    expect([this.clock.waits, this.cache.memberListeners.size]).toEqual([0, 0]);
+    deepEqual([this.clock.waits, this.cache.memberListeners.size], [0, 0]);
   }
 
   #borrowed(): typeof nothing {

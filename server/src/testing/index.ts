@@ -94,6 +94,7 @@ export { loadLibc } from "../storage/mapping/libc.js";
 export { noMapping, openMapper } from "../storage/mapping/mapping.js";
 // Fakes and fixtures.
 export * from "./answer-fixture.js";
+export { GrpcFixture } from "./grpc-fixture.js";
 export * from "./http-fixture.js";
 export * from "./member-fixture.js";
 export * from "./memory-cache.js";

@@ -106,9 +106,9 @@ export function receiveAll<Message>(
   });
 }
 
-/** Resolves with the response of a unary call. */
+/** Resolves with the response of a call that has one. */
 export function receiveOne<Answer>(
-  start: (callback: (error: ServiceError | null, answer: Answer) => void) => ClientUnaryCall,
+  start: (callback: (error: ServiceError | null, answer: Answer) => void) => Pick<ClientUnaryCall, "cancel">,
   call: GrpcCall,
 ): Promise<Answer> {
   return new Promise((resolve, reject) => {

@@ -6,7 +6,7 @@ import type { Clock } from "../clock.js";
 import { ConnectionFailure, checkConnection } from "../connection-failure.js";
 import { type CallLimits, type MemberAddress, Unreachable } from "../ports.js";
 import { memberCredentials } from "./member-credentials.js";
-import { CacheServiceClient } from "./service.js";
+import { CacheServiceClient, ValueServiceClient } from "./service.js";
 
 /** Options of gRPC channels to members. */
 export interface GrpcChannelsOptions {
@@ -71,6 +71,7 @@ export interface Channels {
 export class GrpcChannels implements Channels {
   readonly #options: GrpcChannelsOptions;
   readonly #clients = new Map<string, CacheServiceClient>();
+  readonly #values = new WeakMap<CacheServiceClient, ValueServiceClient>();
   /** Causes of failed member handshakes, which gRPC does not report. */
   readonly #handshakeFailures = new Map<string, Error>();
   readonly #checks = new SingleFlight<string, void>();
@@ -109,6 +110,19 @@ export class GrpcChannels implements Channels {
       const cause = ConnectionFailure.of(grpcAddress, error);
       throw new Unreachable(`${subject}: ${cause.message}`, { cause, isGone: true, wasSent: false });
     }
+  }
+
+  /** Returns the calls of ValueService on the channel to a member; undefined: there is none. */
+  valuesAt(grpcAddress: string): ValueServiceClient | undefined {
+    const client = this.#clients.get(grpcAddress);
+    if (client === undefined) return undefined;
+    let values = this.#values.get(client);
+    if (values === undefined) {
+      // The channel has the credentials.
+      values = new ValueServiceClient(grpcAddress, credentials.createInsecure(), { channelOverride: client.getChannel() });
+      this.#values.set(client, values);
+    }
+    return values;
   }
 
   drop(grpcAddress: string): void {

@@ -92,9 +92,9 @@ export class GrpcMembers implements BlockTransport, MemberCalls, ObjectCalls, Va
       originRequests,
       onBehalfOf,
     } = request;
-    const call = await this.#call(address, url, limits);
+    const call = await this.call(address, url, limits);
     const message = { key: url, offset, length, version, forwarded, cachedOnly };
-    const metadata = this.#metadata();
+    const metadata = this.metadata();
     if (repeated) metadata.set(REPEATED_HEADER, "1");
     if (onBehalfOf !== undefined) metadata.set(ON_BEHALF_OF_HEADER, encodeURIComponent(onBehalfOf));
     if (originRequests !== undefined) metadata.set(ORIGIN_REQUESTS_HEADER, String(originRequests));
@@ -112,10 +112,10 @@ export class GrpcMembers implements BlockTransport, MemberCalls, ObjectCalls, Va
 
   async stat(address: MemberAddress, question: StatQuestion, limits: CallLimits): Promise<ObjectStat> {
     const { url, version, forwarded = false, checksums = false, lease = false } = question;
-    const call = await this.#call(address, url, limits);
+    const call = await this.call(address, url, limits);
     const request = { key: url, version, forwarded, checksums, lease };
     const answer = await receiveOne<StatResponse>(
-      (callback) => call.client.stat(request, this.#metadata(), callOptions(limits), callback),
+      (callback) => call.client.stat(request, this.metadata(), callOptions(limits), callback),
       call,
     );
     return { ...infoOfStat(answer), cachedBytes: answer.cachedBytes, leaseMs: answer.leaseMs };
@@ -124,10 +124,10 @@ export class GrpcMembers implements BlockTransport, MemberCalls, ObjectCalls, Va
   async evict(address: MemberAddress, selector: EvictSelector, limits: CallLimits, forwarded = false): Promise<Evicted> {
     const prefix = "prefix" in selector;
     const key = prefix ? selector.prefix : selector.url;
-    const call = await this.#call(address, key, limits);
+    const call = await this.call(address, key, limits);
     const request = { key, version: selector.version ?? "", prefix, forwarded };
     const { blocks, bytes } = await receiveOne<EvictResponse>(
-      (callback) => call.client.evict(request, this.#metadata(), callOptions(limits), callback),
+      (callback) => call.client.evict(request, this.metadata(), callOptions(limits), callback),
       call,
     );
     return { blocks, bytes };
@@ -140,17 +140,17 @@ export class GrpcMembers implements BlockTransport, MemberCalls, ObjectCalls, Va
     limits: CallLimits,
   ): Promise<void> {
     const { urls, prefixes, version, concurrency, dryRun, block } = order;
-    const call = await this.#call(address, urls[0] ?? prefixes[0]!, limits);
+    const call = await this.call(address, urls[0] ?? prefixes[0]!, limits);
     const request = { keys: [...urls], prefixes: [...prefixes], version, concurrency, dryRun, block };
-    const stream = call.client.warm(request, this.#metadata(), callOptions(limits));
+    const stream = call.client.warm(request, this.metadata(), callOptions(limits));
     await receiveAll(stream, onProgress, call);
   }
 
   async touch(address: MemberAddress, blocks: readonly BlockId[], limits: CallLimits): Promise<number> {
-    const call = await this.#call(address, "a touch of blocks", limits);
+    const call = await this.call(address, "a touch of blocks", limits);
     const request = { blocks: blocks.map(({ url: key, version, offset }) => ({ key, version, offset })) };
     const { cached } = await receiveOne<TouchResponse>(
-      (callback) => call.client.touch(request, this.#metadata(), callOptions(limits), callback),
+      (callback) => call.client.touch(request, this.metadata(), callOptions(limits), callback),
       call,
     );
     return cached;
@@ -162,23 +162,23 @@ export class GrpcMembers implements BlockTransport, MemberCalls, ObjectCalls, Va
     onAnswer: (answer: RecordAnswer) => void,
     limits: CallLimits,
   ): Promise<void> {
-    const call = await this.#call(address, request.questions[0]!.key, limits);
-    const stream = call.client.lookUpRecords(request, this.#metadata(), callOptions(limits));
+    const call = await this.call(address, request.questions[0]!.key, limits);
+    const stream = call.client.lookUpRecords(request, this.metadata(), callOptions(limits));
     await receiveAll(stream, ({ answers }: LookUpRecordsResponse) => answers.forEach(onAnswer), call);
   }
 
   async renewLeases(address: MemberAddress, request: RenewLeasesRequest, limits: CallLimits): Promise<RenewLeasesResponse> {
-    const call = await this.#call(address, "a renewal of leases", limits);
+    const call = await this.call(address, "a renewal of leases", limits);
     return receiveOne<RenewLeasesResponse>(
-      (callback) => call.client.renewLeases(request, this.#metadata(), callOptions(limits), callback),
+      (callback) => call.client.renewLeases(request, this.metadata(), callOptions(limits), callback),
       call,
     );
   }
 
   async versionChanged(address: MemberAddress, urls: readonly string[], limits: CallLimits): Promise<void> {
-    const call = await this.#call(address, urls[0]!, limits);
+    const call = await this.call(address, urls[0]!, limits);
     await receiveOne<object>(
-      (callback) => call.client.versionChanged({ keys: [...urls] }, this.#metadata(), callOptions(limits), callback),
+      (callback) => call.client.versionChanged({ keys: [...urls] }, this.metadata(), callOptions(limits), callback),
       call,
     );
   }
@@ -189,8 +189,8 @@ export class GrpcMembers implements BlockTransport, MemberCalls, ObjectCalls, Va
     onRecord: (record: HandedOverRecord) => void,
     limits: CallLimits,
   ): Promise<boolean> {
-    const call = await this.#call(address, "a hand-over of objects", limits);
-    const stream = call.client.handOver(request, this.#metadata(), callOptions(limits));
+    const call = await this.call(address, "a hand-over of objects", limits);
+    const stream = call.client.handOver(request, this.metadata(), callOptions(limits));
     let isConfirmed = false;
     const onMessage = ({ records, confirmed }: HandOverResponse): void => {
       for (const record of records) onRecord(record);
@@ -201,9 +201,9 @@ export class GrpcMembers implements BlockTransport, MemberCalls, ObjectCalls, Va
   }
 
   async callValues(address: MemberAddress, request: ValueCall, limits: CallLimits): Promise<ValueAnswer> {
-    const call = await this.#call(address, "a call about values", limits);
+    const call = await this.call(address, "a call about values", limits);
     return receiveOne<ValueAnswer>(
-      (callback) => call.client.callValues(request, this.#metadata(), callOptions(limits), callback),
+      (callback) => call.client.callValues(request, this.metadata(), callOptions(limits), callback),
       call,
     );
   }
@@ -215,15 +215,15 @@ export class GrpcMembers implements BlockTransport, MemberCalls, ObjectCalls, Va
     limits: CallLimits,
   ): Promise<void> {
     // Without events the member is silent.
-    const call = { ...(await this.#call(address, "events of values", limits)), silence: undefined };
-    await receiveAll(call.client.watchValues(request, this.#metadata(), callOptions(limits)), onEvent, call);
+    const call = { ...(await this.call(address, "events of values", limits)), silence: undefined };
+    await receiveAll(call.client.watchValues(request, this.metadata(), callOptions(limits)), onEvent, call);
   }
 
   async watchMembers(address: MemberAddress, onMembers: (list: MemberList) => void, limits: CallLimits): Promise<WatchEnd> {
     // Members send a list only when it changes. The watch ends when a probe for another call closes the channel, or by keepalive.
-    const call = { ...(await this.#call(address, "the member list", limits)), silence: undefined };
+    const call = { ...(await this.call(address, "the member list", limits)), silence: undefined };
     try {
-      await receiveAll(call.client.watchMembers({}, this.#metadata(), callOptions(limits)), onMembers, call);
+      await receiveAll(call.client.watchMembers({}, this.metadata(), callOptions(limits)), onMembers, call);
       return "ended";
     } catch (error) {
       if (isUnimplemented(error)) return "unsupported";
@@ -246,7 +246,7 @@ export class GrpcMembers implements BlockTransport, MemberCalls, ObjectCalls, Va
       const client = await this.#channels.connected(address, "a probe", own);
       const question = { key: "s3://bucket/key", offset: 0 };
       const call = { client, address, subject: "a probe", limits: own, silence: undefined };
-      await receiveOne((callback) => client.lookupOwner(question, this.#metadata(), callOptions(own), callback), call);
+      await receiveOne((callback) => client.lookupOwner(question, this.metadata(), callOptions(own), callback), call);
     } catch (error) {
       if (limits.ended !== undefined) throw limits.ended;
       const isAnswer = error instanceof CacheError && !(error instanceof Unreachable) && error !== own.ended;
@@ -283,11 +283,13 @@ export class GrpcMembers implements BlockTransport, MemberCalls, ObjectCalls, Va
     return silence;
   }
 
-  #metadata(): Metadata {
+  /** The metadata of a call. */
+  metadata(): Metadata {
     return callMetadata(this.#access);
   }
 
-  async #call(address: MemberAddress, subject: string, limits: CallLimits): Promise<GrpcCall> {
+  /** Connects, and watches the member while the call waits. */
+  async call(address: MemberAddress, subject: string, limits: CallLimits): Promise<GrpcCall> {
     const silence = this.#silenceOf(address);
     const client = this.#channels.ready(address) ?? (await this.#connected(address, subject, limits, silence));
     return { client, address, subject, limits, silence };

@@ -1,9 +1,12 @@
 import type { BlockTransport, MemberCalls, ObjectCalls, ValueCalls } from "../ports.js";
+import type { ValueTransport } from "../value-transport.js";
 import type { GrpcChannelsOptions } from "./grpc-channels.js";
 import type { GrpcMembers } from "./grpc-members.js";
 
 /** Calls to members over gRPC that load grpc-js with the first call. */
 export interface LazyGrpcMembers extends BlockTransport, MemberCalls, ObjectCalls, ValueCalls {
+  /** Clients' requests about values, on the same channels. */
+  readonly values: ValueTransport;
   /** Closes the connections to all other members. */
   keepOnly(grpcAddresses: ReadonlySet<string>): void;
   /** Uses new connections for further calls. */
@@ -13,15 +16,22 @@ export interface LazyGrpcMembers extends BlockTransport, MemberCalls, ObjectCall
 /** GrpcMembers that loads grpc-js, nearly half of the client's start-up time, with the first call. */
 export function lazyGrpcMembers(options: GrpcChannelsOptions): LazyGrpcMembers {
   let members: GrpcMembers | undefined;
-  let loading: Promise<GrpcMembers> | undefined;
-  const load = (): Promise<GrpcMembers> => {
+  let loading: Promise<Opened> | undefined;
+  const open = (): Promise<Opened> => {
     loading ??= openGrpcMembers(options).then((opened) => {
-      members = opened;
+      members = opened.members;
       return opened;
     });
     return loading;
   };
+  const load = async (): Promise<GrpcMembers> => (await open()).members;
   return {
+    values: {
+      ask: async (...call) => (await open()).values.ask(...call),
+      send: async (...call) => (await open()).values.send(...call),
+      open: async (...call) => (await open()).values.open(...call),
+      monitor: async (...call) => (await open()).values.monitor(...call),
+    },
     read: async (...call) => (members ?? (await load())).read(...call),
     stat: async (...call) => (members ?? (await load())).stat(...call),
     evict: async (...call) => (members ?? (await load())).evict(...call),
@@ -37,15 +47,31 @@ export function lazyGrpcMembers(options: GrpcChannelsOptions): LazyGrpcMembers {
     probe: async (...call) => (members ?? (await load())).probe(...call),
     keepOnly: (grpcAddresses) => members?.keepOnly(grpcAddresses),
     renew: () => members?.keepOnly(new Set()),
-    close: async () => (await loading)?.close(),
+    close: async () => (await loading)?.members.close(),
   };
 }
 
-async function openGrpcMembers(options: GrpcChannelsOptions): Promise<GrpcMembers> {
+interface Opened {
+  readonly members: GrpcMembers;
+  readonly values: ValueTransport;
+}
+
+async function openGrpcMembers(options: GrpcChannelsOptions): Promise<Opened> {
   const withdraw = provideRequire();
   try {
-    const [channels, members] = await Promise.all([import("./grpc-channels.js"), import("./grpc-members.js")]);
-    return new members.GrpcMembers(new channels.GrpcChannels(options), options);
+    const [{ GrpcChannels }, { GrpcMembers }, { GrpcValues }] = await Promise.all([
+      import("./grpc-channels.js"),
+      import("./grpc-members.js"),
+      import("./grpc-values.js"),
+    ]);
+    const channels = new GrpcChannels(options);
+    const members = new GrpcMembers(channels, options);
+    const values = new GrpcValues({
+      call: (...of) => members.call(...of),
+      valuesAt: (grpcAddress) => channels.valuesAt(grpcAddress),
+      metadata: () => members.metadata(),
+    });
+    return { members, values };
   } finally {
     withdraw();
   }

@@ -1,4 +1,4 @@
-import { CacheError, VALUE_HEADERS as NAMES, type ValueMessage } from "@frontcache/proto";
+import { CacheError, VALUE_HEADERS as NAMES } from "@frontcache/proto";
 import { decodeOnce } from "../../runtime/percent-decoding.js";
 import type { Query } from "../../runtime/query.js";
 import {
@@ -167,7 +167,7 @@ async function put(context: HttpContext, about: ValueRequest, values: Values): P
     throw new CacheError("INVALID_ARGUMENT", `${about.url}: If-None-Match of a value can only be *`);
   }
   const request = { ...about, ...descriptionOf(context), size: bodySizeOf(context), whileWritten, ifNoneMatch } as const;
-  return jsonDocument(messageOf(await values.put(request, receivedBytes(context.upload!, context))), 201);
+  return jsonDocument(await values.put(request, receivedBytes(context.upload!, context)), 201);
 }
 
 function post(
@@ -186,7 +186,7 @@ function post(
   }
   if (query.has("finalize")) {
     const ttlSeconds = wholeHeader(context, NAMES.ttl, Number.MAX_SAFE_INTEGER);
-    return run("finalize upload", async () => jsonDocument(messageOf(await values.finalize({ ...about, ttlSeconds })), 201));
+    return run("finalize upload", async () => jsonDocument(await values.finalize({ ...about, ttlSeconds }), 201));
   }
   const holder = query.get("holder") ?? "";
   if (query.has("lock")) {
@@ -219,18 +219,7 @@ function descriptionOf(context: HttpContext): ValueDescription {
 
 function headersOf(info: ValueInfo): string[] {
   const { contentType = "application/octet-stream" } = info;
-  return [
-    NAMES.value,
-    encodeURIComponent(JSON.stringify(messageOf(info))),
-    "Content-Type",
-    contentType,
-    "Accept-Ranges",
-    "bytes",
-  ];
-}
-
-function messageOf({ expiresMs, contentType, ...info }: ValueInfo): ValueMessage {
-  return { ...info, ...(expiresMs !== undefined && { expiresMs }), ...(contentType !== undefined && { contentType }) };
+  return [NAMES.value, encodeURIComponent(JSON.stringify(info)), "Content-Type", contentType, "Accept-Ranges", "bytes"];
 }
 
 function found(answer: object | undefined, url: string): Document {
