@@ -43,6 +43,9 @@ const MOST_DRAINS = 4;
 /** A read after a member was lost to which a request had been sent: it may have made as many requests to the origin as it was allowed. */
 const AFTER_LOSS = { isRepeated: true, budget: undefined } as const;
 
+/** Why a call ends with its read. Made once: reads are closed as soon as the client has their last byte, mostly before the call has ended. */
+const CLOSED = new CacheError("CANCELLED", "the read was closed");
+
 /** Reads from other members: the memory and the descriptions that they share. */
 export class MemberReads {
   readonly clock: Clock;
@@ -196,7 +199,7 @@ class MemberRead extends BlockLanding implements ObjectRead {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#rest?.close();
-    if (!this.#isOver) this.#call.abort(new CacheError("CANCELLED", `${this.#request.ref.url}: the read was closed`));
+    if (!this.#isOver) this.#call.abort(CLOSED);
     this.#waiting?.resolve(undefined);
     this.#waiting = undefined;
     // Without a transport that writes into them. Otherwise #end does it when that has stopped.

@@ -48,7 +48,8 @@ export interface ReadRangeCallOptions {
 export class ReadRangeCall {
   readonly #call: ServerWritableStream<ReadRangeRequest, ReadRangeResponse>;
   readonly #options: ReadRangeCallOptions;
-  readonly #requestId: string;
+  /** Undefined before it is needed. */
+  #requestId: string | undefined;
   readonly #cancelled = new AbortSource();
   readonly #principal: Principal;
   readonly #peer: string;
@@ -66,7 +67,6 @@ export class ReadRangeCall {
     this.#options = options;
     const { principal, peer } = options.callerOf(call);
     this.#principal = principal;
-    this.#requestId = requestIdOf(principal);
     this.#peer = peer;
     this.#client = options.clients.of(peer.slice(0, peer.lastIndexOf(":")));
     this.#ended = options.calls.begin();
@@ -154,6 +154,7 @@ export class ReadRangeCall {
   };
 
   get #about() {
+    this.#requestId ??= requestIdOf(this.#principal);
     return { requestId: this.#requestId, url: this.#call.request.key, client: this.#peer };
   }
 

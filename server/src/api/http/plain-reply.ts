@@ -12,6 +12,9 @@ import type { Reply, SharedHeaders } from "./http-context.js";
  */
 let joint = Buffer.allocUnsafeSlow(FROM_FILE_BYTES + (4 << 10));
 
+/** All of the head was sent. */
+const SENT = 1;
+
 /** What all replies of a connection share. */
 export interface ReplyConnection {
   readonly socket: Socket;
@@ -84,20 +87,24 @@ export class PlainReply implements Reply {
 
   /** The head and the first bytes leave in one packet if they fit. */
   sendFile(descriptor: number, position: number, count: number): number {
-    const { direct, socket } = this.#connection;
+    const { direct } = this.#connection;
+    if (direct === undefined) return UNAVAILABLE;
+    const sent = this.#sendHead(direct);
+    return sent === SENT ? direct.sendFile(descriptor, position, count) : sent;
+  }
+
+  /** Sends the head, if it was not sent yet, before bytes that follow at once. FULL: the stream has the rest of it. */
+  #sendHead(direct: DirectSocket): typeof SENT | typeof FULL | typeof UNAVAILABLE {
     const headBytes = this.#headBytes;
-    if (direct === undefined || headBytes > joint.length) return UNAVAILABLE;
-    if (headBytes > 0) {
-      this.#putHead(joint);
-      const sent = direct.send(joint, headBytes, true);
-      if (sent === UNAVAILABLE) return UNAVAILABLE;
-      this.#headSent();
-      if (sent < headBytes) {
-        socket.write(Buffer.from(joint.subarray(sent, headBytes)));
-        return FULL;
-      }
-    }
-    return direct.sendFile(descriptor, position, count);
+    if (headBytes === 0) return SENT;
+    if (headBytes > joint.length) return UNAVAILABLE;
+    this.#putHead(joint);
+    const sent = direct.send(joint, headBytes, true);
+    if (sent === UNAVAILABLE) return UNAVAILABLE;
+    this.#headSent();
+    if (sent === headBytes) return SENT;
+    this.#connection.socket.write(Buffer.from(joint.subarray(sent, headBytes)));
+    return FULL;
   }
 
   get takesPipes(): boolean {
@@ -129,7 +136,7 @@ export class PlainReply implements Reply {
   end(body?: Buffer): void {
     const bytes = this.#isHead ? undefined : body;
     if (bytes === undefined && this.#headBytes === 0 && this.#connection.socket.writableLength === 0) this.#ended();
-    else this.#send(bytes, this.#ended);
+    else this.#send(bytes === undefined ? undefined : this.#sendDirectly(bytes), this.#ended);
   }
 
   /** All bytes have been passed to the kernel. */
@@ -145,6 +152,18 @@ export class PlainReply implements Reply {
 
   on(_event: "close", listener: () => void): void {
     this.#onClose = listener;
+  }
+
+  /**
+   * Passes the last bytes of a response to the kernel without the socket's stream, whose objects for a write cost as much as that of a small
+   * response. Returns the bytes that it did not take.
+   */
+  #sendDirectly(bytes: Buffer): Buffer {
+    const { direct } = this.#connection;
+    // Fewer bytes are sent together with the head.
+    if (direct === undefined || this.#headBytes + bytes.length <= joint.length || this.#sendHead(direct) !== SENT) return bytes;
+    const sent = Math.max(0, direct.send(bytes, bytes.length, false));
+    return bytes.subarray(sent);
   }
 
   /** Writes header and bytes in one system call. A closed or half-closed socket takes nothing; the connection handles that. */
@@ -167,7 +186,8 @@ export class PlainReply implements Reply {
       return;
     }
     if (headBytes === 0) {
-      socket.write(bytes ?? "", whenWritten(taken));
+      if (bytes?.length === 0 && socket.writableLength === 0) taken();
+      else socket.write(bytes ?? "", whenWritten(taken));
       return;
     }
     const head = Buffer.allocUnsafe(headBytes);
