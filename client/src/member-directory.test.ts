@@ -1,4 +1,4 @@
-import { CacheError, type MemberInfo, Membership } from "@frontcache/proto";
+import { CacheError, type MemberInfo, type MemberList, Membership } from "@frontcache/proto";
 import { ManualClock } from "@frontcache/proto/testing";
 import { describe, expect, it } from "vitest";
 import { WatchedMembers } from "./member-directory.js";
@@ -21,8 +21,13 @@ function setUp(endpoints: readonly string[] = [endpoint]) {
   const transport = new FakeTransport({ version: "v1", size: 0 });
   const asked: string[] = [];
   /** The watch that runs. */
-  const watch: { send: (list: Membership, hash?: string) => void; end: (how: WatchEnd | CacheError) => void } = {
+  const watch: {
+    send: (list: Membership, hash?: string) => void;
+    sendMessage: (list: MemberList) => void;
+    end: (how: WatchEnd | CacheError) => void;
+  } = {
     send: () => undefined,
+    sendMessage: () => undefined,
     end: () => undefined,
   };
   transport.onWatch = (address, onMembers, { signal }) => {
@@ -30,6 +35,7 @@ function setUp(endpoints: readonly string[] = [endpoint]) {
     return new Promise((resolve, reject) => {
       signal.addEventListener("abort", () => reject(signal.reason));
       watch.send = (list, hash = list.hash) => onMembers({ ...list.toMessage("a"), hash });
+      watch.sendMessage = onMembers;
       watch.end = (how) => (typeof how === "string" ? resolve(how) : reject(how));
     });
   };
@@ -42,11 +48,39 @@ function setUp(endpoints: readonly string[] = [endpoint]) {
   return { clock, transport, asked, watch, members, begun, call };
 }
 
+/** The list with what members say only to callers through a Unix socket. */
+const withSocket = (list: Membership, httpSocket: string | undefined) => ({ ...list.toMessage("a"), httpSocket });
+
 const addresses = (members: WatchedMembers, blockOffset = 0) =>
   members.addressesOf(url, blockOffset).map(({ grpcAddress }) => grpcAddress);
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 
 describe("the watched member list", () => {
+  it("asks the member behind a Unix socket for every block, by HTTP too if that has a socket, and others only after it", async () => {
+    const socket = "unix:/run/frontcache/grpc.sock";
+    const { watch, begun } = setUp([socket]);
+    const list = membership(["a", "b", "c", "d", "e"]);
+    watch.sendMessage(withSocket(list, "/run/frontcache/http.sock"));
+    const members = await begun;
+    for (let block = 0; block < 5; block++) {
+      const blockOffset = block * list.blockBytes;
+      const owners = [0, 1, 2, 3].map((rank) => list.owner(url, blockOffset, rank)!.grpcAddress);
+      expect(addresses(members, blockOffset)).toEqual([socket, ...owners]);
+    }
+    expect(members.addressesOf(url, 0)[0]).toEqual({ grpcAddress: socket, httpAddress: "unix:/run/frontcache/http.sock" });
+    for (const invalid of [undefined, "", "relative", `/${"a".repeat(200)}`]) {
+      watch.sendMessage(withSocket(list, invalid));
+      expect(members.addressesOf(url, 0)[0]).toEqual({ grpcAddress: socket });
+    }
+  });
+
+  it("takes the HTTP socket of a member without ports from its list", async () => {
+    const [grpcAddress, httpAddress] = ["unix:/run/grpc.sock", "unix:/run/http.sock"];
+    const { watch, begun } = setUp([grpcAddress]);
+    watch.send(Membership.of([{ name: "a", grpcAddress, httpAddress }], 16 * MiB));
+    expect((await begun).addressesOf(url, 0)).toEqual([{ grpcAddress, httpAddress }]);
+  });
+
   it("returns a block's owner first, then the next on the ring, then the endpoint, then two more", async () => {
     const { watch, begun } = setUp();
     const list = membership(["a", "b", "c", "d", "e"]);

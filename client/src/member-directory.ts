@@ -1,4 +1,14 @@
-import { CacheError, DEFAULT_GEOMETRY, type Geometry, type MemberInfo, type MemberList, Membership } from "@frontcache/proto";
+import {
+  CacheError,
+  DEFAULT_GEOMETRY,
+  type Geometry,
+  isListenerAddress,
+  type MemberInfo,
+  type MemberList,
+  Membership,
+  socketAddressOf,
+  socketPathOf,
+} from "@frontcache/proto";
 import { type Backoff, backoffMs, sleep, untilAborted } from "@frontcache/proto/runtime";
 import type { CircuitBreaker } from "./members/circuit-breaker.js";
 import type { Clock } from "./members/clock.js";
@@ -40,7 +50,8 @@ const MOST_DELAY_BEFORE_START_MS = 1_000;
 /**
  * Keeps the ring current through WatchMembers. If a watch ends, it is restarted alternately at an endpoint and at a random
  * member; meanwhile the last list is used. If an endpoint does not support WatchMembers, or computes its ring differently, the
- * client uses only the endpoints, which forward reads.
+ * client uses only the endpoints, which forward reads. A client whose endpoint is a Unix socket stays on it: it asks that member for all
+ * blocks, and others only if that member is unreachable.
  */
 export class WatchedMembers implements KnownMembers {
   readonly #options: WatchOptions;
@@ -116,8 +127,9 @@ export class WatchedMembers implements KnownMembers {
       if (owner !== undefined) addresses.push(owner);
     }
     const endpoint = this.#endpoints[0]!;
-    const listed = addresses.some(({ grpcAddress }) => grpcAddress === endpoint.grpcAddress);
-    if (!listed) addresses.splice(ENDPOINT_RANK, 0, endpoint);
+    const rank = addresses.findIndex(({ grpcAddress }) => grpcAddress === endpoint.grpcAddress);
+    if (socketPathOf(endpoint.grpcAddress) !== undefined) return [endpoint, ...addresses.filter((_, at) => at !== rank)];
+    if (rank < 0) addresses.splice(ENDPOINT_RANK, 0, endpoint);
     return addresses;
   }
 
@@ -135,6 +147,7 @@ export class WatchedMembers implements KnownMembers {
       try {
         const onMembers = (list: MemberList): void => {
           failures = 0;
+          this.#learnSocket(address, list);
           this.#apply(list);
           this.#answered(address);
         };
@@ -165,6 +178,18 @@ export class WatchedMembers implements KnownMembers {
     this.#beginning = undefined;
     this.#failure = undefined;
     this.#begin();
+  }
+
+  /** A member that was reached through a Unix socket says where its HTTP listener has one. */
+  #learnSocket({ grpcAddress }: MemberAddress, { members, httpSocket }: MemberList): void {
+    if (socketPathOf(grpcAddress) === undefined) return;
+    const listed = members.find(({ grpcAddr }) => grpcAddr === grpcAddress)?.httpAddr;
+    const socket = httpSocket === undefined ? listed : socketAddressOf(httpSocket);
+    const httpAddress = socket !== undefined && isListenerAddress(socket) ? socket : undefined;
+    this.#endpoints = this.#endpoints.map((endpoint) => {
+      if (endpoint.grpcAddress !== grpcAddress) return endpoint;
+      return httpAddress === undefined ? { grpcAddress } : { grpcAddress, httpAddress };
+    });
   }
 
   /** Alternates between the endpoints, in turn, and a random member, because any can be unreachable. */

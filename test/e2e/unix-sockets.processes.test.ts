@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { existsSync, lstatSync, writeFileSync } from "node:fs";
 import { type IncomingMessage, request } from "node:http";
 import { join } from "node:path";
+import { eventually } from "@frontcache/proto/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { rampBytes, S3Emulator } from "../emulators/s3.js";
 import { Authority, CertificateFiles } from "../security/authority.js";
@@ -72,6 +73,8 @@ describe("a member that listens on Unix sockets", () => {
       `127.0.0.1:0,${address("both.sock")}`,
       "--http-listen",
       `${address("both-http.sock")},127.0.0.1:0`,
+      "--log-level",
+      "debug",
     ];
     {
       await using killed = await start("both", flags);
@@ -81,12 +84,21 @@ describe("a member that listens on Unix sockets", () => {
     await using member = await start("both", flags);
     const expected = rampBytes(5, 1_000, SEED);
     for (const endpoint of [member.grpc, address("both.sock")]) {
-      await using client = await connectClient({ endpoint });
-      expect((await client.readRange(URL, 5, 1_000)).equals(expected)).toBe(true);
-      expect(client.members()).toMatchObject([{ grpcAddress: member.grpc, httpAddress: member.http }]);
+      for (const transport of ["auto", "http", "grpc"] as const) {
+        await using client = await connectClient({ endpoint, transport });
+        expect((await client.readRange(URL, 5, 1_000)).equals(expected)).toBe(true);
+        expect(client.members()).toMatchObject([{ grpcAddress: member.grpc, httpAddress: member.http }]);
+      }
     }
+    // Three came through the port, and three through the sockets. The lines may come later than the bytes.
+    await eventually(() => {
+      const reads = member.log.filter(({ event, url }) => event === "request" && url === URL);
+      const clients = reads.map(({ client }) => String(client).replace(/:\d+$/, ""));
+      expect(clients.sort()).toEqual([...Array(3).fill("127.0.0.1"), ...Array(3).fill("unix")]);
+    });
     expect((await get(socket("both-http.sock"), "/readyz")).status).toBe(200);
-    expect(member.log.at(-1)).toMatchObject({ event: "listening", sockets: [socket("both.sock"), socket("both-http.sock")] });
+    const listening = member.log.find(({ event }) => event === "listening");
+    expect(listening).toMatchObject({ sockets: [socket("both.sock"), socket("both-http.sock")] });
     const second = await frontcache(["serve", "--cache-dirs", `${socket("second")}:1GiB`, "--discovery", "none", ...flags]);
     expect([second.exitCode, second.stderr]).toEqual([1, expect.stringContaining("both.sock is in use by another process")]);
     expect((await get(socket("both-http.sock"), "/readyz")).status).toBe(200);

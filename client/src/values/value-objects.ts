@@ -1,7 +1,7 @@
 import { createWriteStream } from "node:fs";
 import { rename, rm } from "node:fs/promises";
 import { pipeline } from "node:stream/promises";
-import { CacheError, type ValueEvent, type ValueInfo } from "@frontcache/proto";
+import { CacheError, socketPathOf, type ValueEvent, type ValueInfo } from "@frontcache/proto";
 import type { OpenedMonitor } from "../members/value-transport.js";
 import type { CallOptions } from "../options.js";
 import type { PutBody } from "../writing/put-source.js";
@@ -70,10 +70,10 @@ export class ValueObjects extends ElCacheValues {
 
   /** The members that keep a value, or would keep it: addresses of their gRPC listeners. */
   where(key: string): readonly string[] {
-    return this.using.owners
-      .addressesOf(this.urlOf(key), 0)
-      .slice(0, 2)
-      .map(({ grpcAddress }) => grpcAddress);
+    const all = this.using.owners.addressesOf(this.urlOf(key), 0).map(({ grpcAddress }) => grpcAddress);
+    // A client that stays on a Unix socket asks the member there first, whether it keeps the value or not.
+    const listed = all.filter((address) => socketPathOf(address) === undefined);
+    return (listed.length === 0 ? all : listed).slice(0, 2);
   }
 
   /** Locks a value: it is not evicted, deleted or overwritten until `release`, or until this process ends. Rejects with NOT_FOUND. */

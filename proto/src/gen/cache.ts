@@ -107,6 +107,8 @@ export interface MemberList {
   blockBytes: number;
   /** the answering member */
   name: string;
+  /** path of the Unix socket of its HTTP listener, for callers through a Unix socket; absent: none */
+  httpSocket?: string | undefined;
 }
 
 export interface WarmRequest {
@@ -1469,7 +1471,7 @@ export const Member: MessageFns<Member> = {
 };
 
 function createBaseMemberList(): MemberList {
-  return { members: [], hash: "", blockBytes: 0, name: "" };
+  return { members: [], hash: "", blockBytes: 0, name: "", httpSocket: undefined };
 }
 
 export const MemberList: MessageFns<MemberList> = {
@@ -1485,6 +1487,9 @@ export const MemberList: MessageFns<MemberList> = {
     }
     if (message.name !== "") {
       writer.uint32(34).string(message.name);
+    }
+    if (message.httpSocket !== undefined) {
+      writer.uint32(42).string(message.httpSocket);
     }
     return writer;
   },
@@ -1534,6 +1539,14 @@ export const MemberList: MessageFns<MemberList> = {
             message.name = reader.string();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.httpSocket = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1555,6 +1568,7 @@ export const MemberList: MessageFns<MemberList> = {
     message.hash = object.hash ?? "";
     message.blockBytes = object.blockBytes ?? 0;
     message.name = object.name ?? "";
+    message.httpSocket = object.httpSocket ?? undefined;
     return message;
   },
 };

@@ -19,7 +19,7 @@ export interface ListeningPortOptions {
 const NO_IPV6 = new Set(["EAFNOSUPPORT", "EADDRNOTAVAIL"]);
 
 /** What all clients of Unix sockets are called in limits and logs, where others have their IP address. */
-const SOCKET_CLIENT = "unix";
+export const SOCKET_CLIENT = "unix";
 
 /** Distinguishes connections through Unix sockets, as the client's port distinguishes others. */
 let lastSocketNumber = 0;

@@ -77,7 +77,8 @@ export interface Listeners extends ListenerAddresses {
 export async function openListeners(options: ListenersOptions, opened: Opened): Promise<Listeners> {
   const { settings, status, metricsText, security, clients, libc, clock, log } = options;
   const { listen, httpListen, elcacheListen = {}, filestoreListen = {}, socketMode, cacheBucket } = settings;
-  const grpc = await GrpcListener.open({ listen, socketMode, drainMs: DRAIN_MS, security, clients, clock, log });
+  const { socketPath: httpSocket } = httpListen;
+  const grpc = await GrpcListener.open({ listen, socketMode, httpSocket, drainMs: DRAIN_MS, security, clients, clock, log });
   opened.addListener(() => grpc.close());
   const sites = objectSites(settings, log, opened);
   const shared: SharedOptions = {

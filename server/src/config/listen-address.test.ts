@@ -29,6 +29,14 @@ describe("the address of a listener", () => {
   ])("is rejected: %j", (text) => {
     expect(() => listenAddress.parse(text)).toThrow(/is not (an address|an address of a listener|a Unix socket): use /);
   });
+
+  it.each(["unix:@abstract", `unix:/${"a".repeat(107)}`, "unix:relative.sock"])(
+    "%s is refused with what a path must be",
+    (text) => {
+      const expected = "is not a Unix socket: use unix: and an absolute path without blanks and commas, of at most 99 bytes";
+      expect(() => listenAddress.parse(text)).toThrow(expected);
+    },
+  );
 });
 
 describe("an endpoint", () => {

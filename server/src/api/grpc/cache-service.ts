@@ -70,6 +70,8 @@ export interface CacheServiceOptions {
   readonly calls: RunningCalls;
   /** Aborted when the listener closes. */
   readonly closing: AbortSignal;
+  /** As in WatchMembersCallOptions. */
+  readonly httpSocket?: string | undefined;
   readonly clients: Clients;
   /** Closes the connection from an `address:port`. */
   readonly cutOff: (peer: string) => void;

@@ -38,6 +38,8 @@ export interface GrpcListenerOptions {
   readonly listen: ListenAddress;
   /** As in ListeningPortOptions. */
   readonly socketMode?: number | undefined;
+  /** Path of the Unix socket of the HTTP listener, for clients that came through this one's. Absent: it has none. */
+  readonly httpSocket?: string | undefined;
   /** Maximum time for running calls to finish when the listener closes, milliseconds. */
   readonly drainMs: number;
   readonly security: Security;
@@ -97,7 +99,7 @@ export class GrpcListener {
     this.#setHealth("NOT_SERVING");
     // One listener per watch of the members.
     setMaxListeners(0, this.#closing.signal);
-    const { clock, log, security, clients } = options;
+    const { clock, log, security, clients, httpSocket } = options;
     this.authenticationFailures = new FailureCount(clock, log, "authentication-failed", "authentication failed");
     const cutOff = (peer: string): void => this.#port.cutOff(peer);
     const served = {
@@ -117,7 +119,7 @@ export class GrpcListener {
     const { refusals } = security.members;
     const calls = { calls: this.#calls, closing: this.#closing.signal, clients, cutOff, callerOf, refusals };
     const { authorization } = security;
-    const service = { ...served, ...calls, authorization, clock, log };
+    const service = { ...served, ...calls, authorization, httpSocket, clock, log };
     this.#grpc.addService(servedMethods, authentication.authenticatedOnly(cacheServiceHandlers(service)));
     this.#grpc.addService(routerService, authentication.authenticatedOnly(routerServiceHandlers(service)));
     this.#grpc.addService(valueService, authentication.authenticatedOnly(valueServiceHandlers(service)));

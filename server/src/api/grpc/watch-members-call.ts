@@ -4,11 +4,17 @@ import type { ServerWritableStream } from "@grpc/grpc-js";
 import type { MemberDirectory } from "../../routing/cache.js";
 import type { Log } from "../../runtime/log.js";
 import { callStatus } from "../call-status.js";
+import { SOCKET_CLIENT } from "../listening-port.js";
+import type { CallerOf } from "./call-authentication.js";
 
 export interface WatchMembersCallOptions {
   readonly members: () => MemberDirectory;
   /** Aborted when the listener closes. */
   readonly closing: AbortSignal;
+  /** Returns who makes a call. */
+  readonly callerOf: CallerOf;
+  /** Path of the Unix socket of the HTTP listener. Undefined: it has none. */
+  readonly httpSocket?: string | undefined;
   readonly log: Log;
 }
 
@@ -20,6 +26,8 @@ export class WatchMembersCall {
   readonly #call: ServerWritableStream<WatchMembersRequest, MemberList>;
   readonly #options: WatchMembersCallOptions;
 
+  /** Only callers on this host can use it. */
+  readonly #httpSocket: string | undefined;
   #newest: MemberList | undefined;
   #sending = false;
   #ended = false;
@@ -29,6 +37,8 @@ export class WatchMembersCall {
   constructor(call: ServerWritableStream<WatchMembersRequest, MemberList>, options: WatchMembersCallOptions) {
     this.#call = call;
     this.#options = options;
+    const { peer } = options.callerOf(call);
+    this.#httpSocket = peer.startsWith(`${SOCKET_CLIENT}:`) ? options.httpSocket : undefined;
   }
 
   /** Answers the call. Never throws. */
@@ -57,7 +67,7 @@ export class WatchMembersCall {
     this.#sending = false;
     if (list === undefined || this.#ended) return;
     this.#sending = true;
-    this.#call.write(list, this.#send);
+    this.#call.write({ ...list, httpSocket: this.#httpSocket }, this.#send);
   };
 
   readonly #finish = (): void => {
