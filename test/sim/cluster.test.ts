@@ -5,7 +5,7 @@ import { makeSteps } from "./step-makers.js";
 
 /** More of them by `npm run simulate`. One that failed again: FRONTCACHE_SIM_SEED=17. */
 const first = Number(process.env.FRONTCACHE_SIM_SEED ?? 1);
-const seeds = process.env.FRONTCACHE_SIM_SEED === undefined ? 8 : 1;
+const seeds = process.env.FRONTCACHE_SIM_SEED === undefined ? 5 : 1;
 const STEPS = 250;
 
 describe("a simulated cluster", () => {

@@ -20,10 +20,21 @@ const inputsFile = join(directory, "inputs.json");
  */
 export const bundledProgram = join(directory, "frontcache.cjs");
 
+/** The namespace of modules that export a part of a package. */
+const USED_EXPORTS = "used-exports";
+
 /** Rewrites what a bundle would change. */
 const asBuilt: Plugin = {
   name: "as-built",
-  setup({ onLoad, resolve }) {
+  setup({ onLoad, onResolve, resolve }) {
+    // Nine tenths of this package are generated code that members do not use, which a dynamic import would keep.
+    onResolve({ filter: /^@kubernetes\/client-node$/ }, ({ path, kind }) =>
+      kind === "dynamic-import" ? { path, namespace: USED_EXPORTS } : undefined,
+    );
+    onLoad({ filter: /.*/, namespace: USED_EXPORTS }, ({ path }) => ({
+      contents: `export { KubeConfig } from ${JSON.stringify(path)};`,
+      resolveDir: join(root, "server"),
+    }));
     onLoad({ filter: /\.[cm]?js$/ }, async ({ path }) => {
       const text = readFileSync(path, "utf8");
       let rewritten = text;
@@ -64,8 +75,8 @@ export async function setup(): Promise<void> {
     minifyWhitespace: true,
     lineLimit: 200,
     legalComments: "none",
-    // The first finds its native library by its own location; the second is large, and rarely loaded.
-    external: ["koffi", "@kubernetes/client-node"],
+    // It finds its native library by its own location.
+    external: ["koffi"],
     plugins: [asBuilt],
     write: false,
   });
@@ -79,7 +90,8 @@ export async function setup(): Promise<void> {
     readFileSync(bin, "utf8").replace('import("../dist/cli/main.js")', () => load),
   );
   await writeCode();
-  const inputs = [...Object.keys(metafile.inputs).map((path) => join(root, path)), bin, loader, import.meta.filename];
+  const files = Object.keys(metafile.inputs).filter((path) => !path.startsWith(USED_EXPORTS));
+  const inputs = [...files.map((path) => join(root, path)), bin, loader, import.meta.filename];
   writeFileSync(inputsFile, JSON.stringify([process.version, ...inputs.map((path) => [path, statSync(path).mtimeMs])]));
 }
 
