@@ -105,13 +105,13 @@ export class Exchange extends ResponseReader<ResponseHead> implements HttpCall, 
 
   // The body.
 
-  land(landing: Landing): Promise<void> {
+  land(landing: Landing): Promise<void> | undefined {
     if (this.#outcome instanceof Error) return Promise.reject(this.#outcome);
     this.#landing = landing;
     const early = this.#early;
     this.#early = undefined;
     if (early !== undefined && !this.#landEarly(early)) return Promise.reject(this.#outcome);
-    if (this.#outcome !== undefined) return Promise.resolve();
+    if (this.#outcome !== undefined) return undefined;
     return new Promise((resolve, reject) => {
       this.#landed = { resolve, reject };
       this.#receive();

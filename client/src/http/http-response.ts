@@ -13,11 +13,11 @@ export interface HttpBody {
   /** Whether all its bytes have arrived. They may wait for `land`. */
   readonly complete: boolean;
   /**
-   * Writes all bytes, in order, into the landing's room; once. Rejects if the body ends early: with the connection's error, with
-   * `abortError` of the request's signal, or with the landing's own error. Until it settles the body owns the room; afterwards it
-   * leaves the room alone.
+   * Writes all bytes, in order, into the landing's room; once. Undefined: all have landed already, because they arrived with the head.
+   * Rejects if the body ends early: with the connection's error, with `abortError` of the request's signal, or with the landing's own
+   * error. Until it settles the body owns the room; afterwards it leaves the room alone.
    */
-  land(landing: Landing): Promise<void>;
+  land(landing: Landing): Promise<void> | undefined;
   /** Receives nothing more until `resume`. Bytes that were received already are still landed. */
   pause(): void;
   resume(): void;

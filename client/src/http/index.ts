@@ -7,4 +7,4 @@ export type { BodyPieces } from "./exchange.js";
 export { HttpClient, type HttpClientOptions, type HttpRequest } from "./http-client.js";
 export { bodyBytes, type HttpBody, type HttpResponse, type Landing } from "./http-response.js";
 export { InvalidResponse, ResponseHead } from "./response-head.js";
-export type { HttpClock } from "./timeouts.js";
+export { type HttpClock, type Timed, Timeouts } from "./timeouts.js";

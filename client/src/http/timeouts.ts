@@ -14,17 +14,22 @@ export interface Timed extends Linked<Timed> {
   onTimeout(): void;
 }
 
-/** One timeout for any number of entries, by one timer. An entry that moves costs a reading of the clock, and no timer. */
+/**
+ * One timeout for any number of entries, by one timer. An entry that moves costs a reading of the clock, and no timer. The timer of
+ * `kept` runs on when no entry waits, because the next one comes soon; that of `stopped` does not.
+ */
 export class Timeouts {
   readonly timeoutMs: number;
   readonly #clock: HttpClock;
   /** The entry that has not moved for longest is the first. */
   readonly #entries = new LinkedList<Timed>();
+  readonly #isKept: boolean;
   #cancelTimer: (() => void) | undefined;
 
-  constructor(clock: HttpClock, timeoutMs: number) {
+  constructor(clock: HttpClock, timeoutMs: number, atRest: "kept" | "stopped" = "kept") {
     this.#clock = clock;
     this.timeoutMs = timeoutMs;
+    this.#isKept = atRest === "kept";
   }
 
   /** The entry begins to wait, or has moved. */
@@ -38,6 +43,7 @@ export class Timeouts {
   /** The entry waits no longer. */
   delete(entry: Timed): void {
     this.#entries.delete(entry);
+    if (!this.#isKept && this.#entries.size === 0) this.close();
   }
 
   /** Stops the timer. No entry may be waiting. */

@@ -29,6 +29,28 @@ export interface BlockRequest {
   readonly signal: AbortSignal;
 }
 
+/** A read whose requests to the origin `budget` counts. Each field is named, because spreading costs V8 microseconds. */
+export function budgeted(request: BlockRequest, budget: RequestBudget): BlockRequest {
+  const { ref, version, record, blockOffset, start, end, openEnded, cachedOnly, signal } = request;
+  const { isRepeated, originRequests, deadlineAtMs } = request;
+  const all: { readonly [Name in keyof Required<BlockRequest>]: BlockRequest[Name] } = {
+    ref,
+    version,
+    record,
+    blockOffset,
+    start,
+    end,
+    openEnded,
+    cachedOnly,
+    isRepeated,
+    originRequests,
+    budget,
+    deadlineAtMs,
+    signal,
+  };
+  return all;
+}
+
 /** What a read says of its object: the record if it is of the same version, else what came with the block. */
 export function describedBy({ record }: BlockRequest, found: ObjectInfo): ObjectInfo {
   const isSame = record?.version === found.version && record.objectSize === found.objectSize;

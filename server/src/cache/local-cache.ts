@@ -19,7 +19,7 @@ import type { BlockPin } from "../storage/block.js";
 import type { BlockStore, EvictReport, EvictSelector } from "../storage/block-store.js";
 import { BlockOpener, type FillMode, PinnedBlock } from "./block-opener.js";
 import type { BlockReadContext } from "./block-read.js";
-import { type BlockRequest, notCached } from "./block-request.js";
+import { type BlockRequest, budgeted, notCached } from "./block-request.js";
 import { BlockWarmer, type WarmedBlock, type WarmRequest } from "./block-warmer.js";
 import { FillMemory } from "./fill/fill-memory.js";
 import { Fills } from "./fill/fills.js";
@@ -219,7 +219,7 @@ export class LocalCache {
   async #openMissing(opened: BlockRequest, pin: BlockPin | undefined): Promise<ObjectRead> {
     // One budget for all that is asked of the origin, however often the read restarts.
     const before = opened.isRepeated === true ? this.#budgets.find(opened) : undefined;
-    const request = { ...opened, budget: before ?? opened.budget ?? requestBudget(opened) };
+    const request = budgeted(opened, before ?? opened.budget ?? requestBudget(opened));
     const pinned = new PinnedBlock(this.#blocks, request, pin);
     try {
       if (request.cachedOnly) throw notCached(request.ref, request.blockOffset + request.start);

@@ -10,6 +10,7 @@ import {
 } from "./bucket-availability.js";
 import { NoAnswer } from "./checked-answer.js";
 import {
+  type AnswerTo,
   type Origin,
   type OriginAnswer,
   type OriginQuestion,
@@ -46,10 +47,12 @@ interface Guarded<Answer> {
   readonly bucket: BucketAvailability;
   readonly request: Asked;
   send(): Promise<Answer>;
-  /** Takes an answer for which nobody waits any more. */
-  drop(answer: Answer): void;
+  readonly drop: Drop<Answer>;
   probe(): Promise<void>;
 }
+
+/** Takes an answer for which nobody waits any more. */
+type Drop<Answer> = (answer: Answer) => void;
 
 /**
  * Knows which origins are available, from the requests that are sent anyway. Two wrappers of an origin work together:
@@ -104,18 +107,21 @@ export class OriginAvailability implements OriginStates {
 
   #guarded(next: Origin, endpoint: string): Origin {
     const closing = new AbortController();
-    const guard = <Answer>(request: Asked, send: () => Promise<Answer>, drop: (answer: Answer) => void) => {
-      const bucket = this.#bucket(request.ref, endpoint);
-      return this.#guard({ bucket, request, send, drop, probe: () => this.#probe(next, request, closing.signal) });
-    };
+    const probe = (request: Asked) => this.#probe(next, request, closing.signal);
     return wrap(next, {
-      fetch: (request) => guard(request, () => next.fetch(request), destroyBody),
-      ask: (question) =>
-        guard(
-          question,
-          () => next.ask(question),
-          (answer) => dropAnswer(question, answer),
-        ),
+      fetch: (request) => {
+        const bucket = this.#bucket(request.ref, endpoint);
+        if (!bucket.needsProbe) return untilUnavailable(bucket, request, next.fetch(request), destroyBody);
+        const send = () => next.fetch(request);
+        return this.#afterProbe({ bucket, request, send, drop: destroyBody, probe: () => probe(request) });
+      },
+      ask: <Q extends OriginQuestion>(question: Q): Promise<AnswerTo<Q>> => {
+        const bucket = this.#bucket(question.ref, endpoint);
+        const drop = (answer: AnswerTo<Q>) => dropAnswer(question, answer);
+        if (!bucket.needsProbe) return untilUnavailable(bucket, question, next.ask(question), drop);
+        const send = () => next.ask(question);
+        return this.#afterProbe({ bucket, request: question, send, drop, probe: () => probe(question) });
+      },
       close() {
         closing.abort();
         next.close();
@@ -123,12 +129,7 @@ export class OriginAvailability implements OriginStates {
     });
   }
 
-  #guard<Answer>(guarded: Guarded<Answer>): Promise<Answer> {
-    return guarded.bucket.needsProbe ? this.#afterProbe(guarded) : this.#sendGuarded(guarded);
-  }
-
-  async #afterProbe<Answer>(guarded: Guarded<Answer>): Promise<Answer> {
-    const { bucket, request, probe } = guarded;
+  async #afterProbe<Answer>({ bucket, request, send, drop, probe }: Guarded<Answer>): Promise<Answer> {
     const { ref } = request;
     const isProbing = bucket.isProbeDue;
     if (isProbing) bucket.probed(probe());
@@ -141,25 +142,7 @@ export class OriginAvailability implements OriginStates {
     if (isProbing && request.permit?.next() === false) {
       throw request.budget?.finalError(ref.url) ?? bucket.unavailable(ref);
     }
-    return this.#sendGuarded(guarded);
-  }
-
-  /** Sends a request, which is rejected when its origin becomes unavailable. */
-  #sendGuarded<Answer>({ bucket, request, send, drop }: Guarded<Answer>): Promise<Answer> {
-    return new Promise((resolve, reject) => {
-      const pending: PendingRequest = { reject: () => reject(bucket.unavailable(request.ref)) };
-      bucket.pending.add(pending);
-      send().then(
-        (answer) => {
-          if (bucket.pending.delete(pending)) resolve(answer);
-          else drop(answer);
-        },
-        (error: unknown) => {
-          bucket.pending.delete(pending);
-          reject(error); // does nothing if the origin became unavailable before
-        },
-      );
-    });
+    return untilUnavailable(bucket, request, send(), drop);
   }
 
   /** Asks the origin, whoever waits for it. `observed` notices the answer. */
@@ -187,19 +170,44 @@ export class OriginAvailability implements OriginStates {
   }
 }
 
+/** Settles as `answering` does, or rejects as soon as the origin becomes unavailable. */
+function untilUnavailable<Answer>(
+  bucket: BucketAvailability,
+  { ref }: Asked,
+  answering: Promise<Answer>,
+  drop: Drop<Answer>,
+): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const pending: PendingRequest = { reject: () => reject(bucket.unavailable(ref)), previous: undefined, next: undefined };
+    bucket.pending.add(pending);
+    answering.then(
+      (answer) => {
+        if (bucket.pending.delete(pending)) resolve(answer);
+        else drop(answer);
+      },
+      (error: unknown) => {
+        bucket.pending.delete(pending);
+        reject(error); // does nothing if the origin became unavailable before
+      },
+    );
+  });
+}
+
 /** Notices the answer to a request that was sent, or that no answer came. */
-async function observe<Answer>(bucket: BucketAvailability, request: SentRequest, answering: Promise<Answer>): Promise<Answer> {
-  try {
-    const answer = await answering;
-    bucket.answered(request);
-    return answer;
-  } catch (error) {
-    if (error instanceof NoAnswer) bucket.failed(error);
-    else if (CacheError.from(error).code !== "CANCELLED") bucket.answered(request);
-    throw error;
-  } finally {
-    bucket.ended(request);
-  }
+function observe<Answer>(bucket: BucketAvailability, request: SentRequest, answering: Promise<Answer>): Promise<Answer> {
+  return answering.then(
+    (answer) => {
+      bucket.answered(request);
+      bucket.ended(request);
+      return answer;
+    },
+    (error: unknown) => {
+      if (error instanceof NoAnswer) bucket.failed(error);
+      else if (CacheError.from(error).code !== "CANCELLED") bucket.answered(request);
+      bucket.ended(request);
+      throw error;
+    },
+  );
 }
 
 function bucketOf({ scheme, bucket }: BucketRef): string {

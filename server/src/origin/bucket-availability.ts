@@ -106,7 +106,7 @@ export class BucketAvailability {
 
   /** A request is sent. `ended` must follow. */
   sent(): SentRequest {
-    const request = { sentMs: this.#clock.monotonicMs() };
+    const request: SentRequest = { sentMs: this.#clock.monotonicMs(), previous: undefined, next: undefined };
     this.#waiting.add(request);
     return request;
   }

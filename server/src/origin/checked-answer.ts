@@ -87,14 +87,12 @@ export function checkedInfo(ref: ObjectRef, objectSize: number | undefined, head
   if (/\p{Cc}/u.test(version)) throw new UnusableAnswer(ref, "names a version with control characters");
   if (objectSize === undefined || !Number.isSafeInteger(objectSize))
     throw new UnusableAnswer(ref, "does not name the object's size");
-  return {
-    version,
-    objectSize,
-    ...(contentType !== undefined && contentType.length <= MAX_TYPE_LENGTH && { contentType }),
-    ...(lastModifiedMs !== undefined && Number.isFinite(lastModifiedMs) && { lastModifiedMs }),
-    ...(headers !== undefined && { headers }),
-    ...(lacks !== undefined && { lacks }),
-  };
+  const info: { -readonly [Name in keyof ObjectInfo]: ObjectInfo[Name] } = { version, objectSize };
+  if (contentType !== undefined && contentType.length <= MAX_TYPE_LENGTH) info.contentType = contentType;
+  if (lastModifiedMs !== undefined && Number.isFinite(lastModifiedMs)) info.lastModifiedMs = lastModifiedMs;
+  if (headers !== undefined) info.headers = headers;
+  if (lacks !== undefined) info.lacks = lacks;
+  return info;
 }
 
 /** The error of an object whose version is, or has become, another one than the requested one. */

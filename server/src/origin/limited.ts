@@ -1,5 +1,5 @@
 import { CacheError } from "@frontcache/proto";
-import { type Landing, NotWritten, type OriginBody, type OriginWrapper, wrap } from "./origin.js";
+import { type Landing, NotWritten, type OriginBody, type OriginWrapper, withBody, wrap } from "./origin.js";
 import type { OriginLimits, Permit } from "./origin-limits.js";
 import { untilEnd } from "./passed-body.js";
 
@@ -12,7 +12,7 @@ export function limited(limits: OriginLimits): OriginWrapper {
         try {
           const answer = await next.fetch(request);
           permit.correct(answer.length);
-          return { ...answer, body: new PermittedBody(answer.body, permit) };
+          return withBody(answer, new PermittedBody(answer.body, permit));
         } catch (error) {
           permit.correct(0);
           permit.release();
@@ -56,12 +56,11 @@ class PermittedBody implements OriginBody {
     this.#permit = permit;
   }
 
-  async land(landing: Landing): Promise<void> {
-    try {
-      await this.#body.land(landing);
-    } finally {
-      this.#permit.release();
-    }
+  land(landing: Landing): Promise<void> | undefined {
+    const landed = this.#body.land(landing);
+    if (landed !== undefined) return landed.finally(() => this.#permit.release());
+    this.#permit.release();
+    return undefined;
   }
 
   destroy(): void {

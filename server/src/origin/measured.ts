@@ -1,6 +1,6 @@
 import { type BucketRef, CacheError, type ErrorCode } from "@frontcache/proto";
 import type { Clock } from "../runtime/clock.js";
-import { type Landing, type OriginAnswer, type OriginBody, type OriginWrapper, wrap } from "./origin.js";
+import { type Landing, type OriginAnswer, type OriginBody, type OriginWrapper, withBody, wrap } from "./origin.js";
 import { untilEnd } from "./passed-body.js";
 
 /** How one request ended. */
@@ -29,7 +29,7 @@ export function measured(onRequest: (report: RequestReport) => void, clock: Cloc
         try {
           const answer = await next.fetch(request);
           running.answered();
-          return { ...answer, body: new MeasuredBody(answer, running) };
+          return withBody(answer, new MeasuredBody(answer, running));
         } catch (error) {
           throw running.fail(error);
         }
@@ -74,14 +74,20 @@ class MeasuredBody implements OriginBody, Landing {
     this.#running = running;
   }
 
-  async land(landing: Landing): Promise<void> {
+  land(landing: Landing): Promise<void> | undefined {
     this.#landing = landing;
-    try {
-      await this.#answer.body.land(this);
-      this.#running.end("ok");
-    } catch (error) {
-      throw this.#running.fail(error);
+    const running = this.#running;
+    const landed = this.#answer.body.land(this);
+    if (landed === undefined) {
+      running.end("ok");
+      return undefined;
     }
+    return landed.then(
+      () => running.end("ok"),
+      (error: unknown) => {
+        throw running.fail(error);
+      },
+    );
   }
 
   room(): Buffer {

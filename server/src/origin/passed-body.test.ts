@@ -62,11 +62,10 @@ describe("a passed answer", () => {
     expect((await wholeBody(answer, question, 2_000)).length).toBe(1_500);
     expect(reports).toMatchObject([{ operation: "pass", outcome: "ok", bytes: 1_500 }]);
     expect(clock.waits).toBe(0);
-    const next = origin.ask(question);
+    const next = limits.acquire(question.ref.url, 1, new AbortController().signal);
     await settle();
     expect(clock.waits).toBeGreaterThan(0); // for the limit of bytes
-    const { body } = await clock.run(next);
-    body.destroy();
+    (await clock.run(next)).release();
     expect(clock.waits).toBe(0);
   });
 

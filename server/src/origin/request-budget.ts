@@ -104,7 +104,7 @@ export class RequestBudget {
   /** Permission for one request; undefined: the budget is exhausted. Rejects if the signal is aborted while it waits. */
   acquire(signal: AbortSignal): RequestPermit | undefined | Promise<RequestPermit | undefined> {
     if (this.isExhausted) return undefined;
-    if (this.#left > 0) return this.#permit();
+    if (this.#left > 0) return new RequestBudget.#Permit(this);
     return this.#changed(signal).then(() => this.acquire(signal));
   }
 
@@ -148,27 +148,48 @@ export class RequestBudget {
     this.#wake();
   }
 
-  #permit(): RequestPermit {
-    let taken = 0;
-    const take = (): boolean => {
-      if (this.#isClosed || this.#left === 0) return false;
-      this.#left--;
-      taken++;
+  static readonly #Permit = class implements RequestPermit {
+    readonly #budget: RequestBudget;
+    #taken = 0;
+
+    constructor(budget: RequestBudget) {
+      this.#budget = budget;
+      budget.#running++;
+      this.extra();
+    }
+
+    extra(): boolean {
+      const budget = this.#budget;
+      if (budget.#isClosed || budget.#left === 0) return false;
+      budget.#left--;
+      this.#taken++;
       return true;
-    };
-    const end = (isRefunded: boolean): void => {
-      if (taken === 0) return;
-      if (isRefunded) this.#left += taken;
-      taken = 0;
-      this.#running--;
-      this.#wake();
-    };
-    take();
-    this.#running++;
-    const next = (): boolean => take() || (!this.#isClosed && this.#failures === 0);
-    const answered = (): void => end(this.#left === 0 && this.#failures === 0);
-    return { extra: take, next, refund: () => end(true), answered, spend: () => end(false) };
-  }
+    }
+
+    next(): boolean {
+      return this.extra() || (!this.#budget.#isClosed && this.#budget.#failures === 0);
+    }
+
+    refund(): void {
+      this.#end(true);
+    }
+
+    answered(): void {
+      this.#end(this.#budget.#left === 0 && this.#budget.#failures === 0);
+    }
+
+    spend(): void {
+      this.#end(false);
+    }
+
+    #end(isRefunded: boolean): void {
+      if (this.#taken === 0) return;
+      if (isRefunded) this.#budget.#left += this.#taken;
+      this.#taken = 0;
+      this.#budget.#running--;
+      this.#budget.#wake();
+    }
+  };
 
   #changed(signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {

@@ -1,7 +1,7 @@
 import { CacheError } from "@frontcache/proto";
-import type { LinkedAbort } from "@frontcache/proto/runtime";
+import { LinkedAbort } from "@frontcache/proto/runtime";
 import { otherVersion } from "./checked-answer.js";
-import type { Landing, OriginAnswer, OriginBody, OriginRequest } from "./origin.js";
+import { attemptOf, type Landing, type Origin, type OriginAnswer, type OriginBody, type OriginRequest } from "./origin.js";
 import type { Attempted, Retries } from "./retries.js";
 
 /** What a body needs to resume after an answer that ends early. */
@@ -9,11 +9,19 @@ export interface ResumingBodyOptions {
   /** The first request. */
   readonly request: OriginRequest;
   readonly first: Attempted<OriginAnswer>;
-  /** Sends a request for the rest until there is an answer. */
-  readonly send: (rest: OriginRequest) => Promise<Attempted<OriginAnswer>>;
+  /** Sends further requests. */
+  readonly next: Pick<Origin, "fetch">;
   readonly retries: Retries;
-  /** Aborts the running request or delay; the signal of all attempts. */
-  readonly abort: LinkedAbort;
+}
+
+/** Sends a request for bytes until there is an answer, whose attempt must be ended. */
+export function fetchUntilAnswered(
+  next: Pick<Origin, "fetch">,
+  request: OriginRequest,
+  retries: Retries,
+  signal: AbortSignal,
+): Promise<Attempted<OriginAnswer>> {
+  return retries.send((attempt) => next.fetch(attemptOf(request, attempt.signal, attempt.permit)), signal);
 }
 
 /** A body that resumes after its last byte under the same version if it ends early or stalls. Its reader does not notice. */
@@ -22,6 +30,8 @@ export class ResumingBody implements OriginBody, Landing {
   #current: Attempted<OriginAnswer>;
   #received = 0;
   #landing: Landing | undefined;
+  /** Aborts delays and further requests. Undefined while the bytes land that arrived with the head: nobody waits for the origin. */
+  #abort: LinkedAbort | undefined;
   #hasEnded = false;
 
   constructor(options: ResumingBodyOptions) {
@@ -29,13 +39,12 @@ export class ResumingBody implements OriginBody, Landing {
     this.#current = options.first;
   }
 
-  async land(landing: Landing): Promise<void> {
+  land(landing: Landing): Promise<void> | undefined {
     this.#landing = landing;
-    try {
-      while (!(await this.#landCurrent())) await this.#resume();
-    } finally {
-      this.#end();
-    }
+    const landed = this.#current.answer.body.land(this);
+    if (landed !== undefined) return this.#landRest(landed);
+    this.#end();
+    return undefined;
   }
 
   // What each answer's body calls.
@@ -46,40 +55,61 @@ export class ResumingBody implements OriginBody, Landing {
 
   landed(bytes: number): void {
     this.#received += bytes;
-    this.#current.attempt.wait(this.#options.retries.idleTimeoutMs);
+    if (this.#abort !== undefined) this.#wait();
     this.#landing!.landed(bytes);
   }
 
   destroy(): void {
     if (this.#hasEnded) return;
-    const { request, abort } = this.#options;
+    const { attempt } = this.#current;
+    const error = new CacheError("CANCELLED", `${this.#options.request.ref.url}: the origin's answer was dropped`);
     this.#end();
-    abort.abort(new CacheError("CANCELLED", `${request.ref.url}: the origin's answer was dropped`));
+    attempt.abort(error);
+    this.#abort?.abort(error);
+  }
+
+  async #landRest(first: Promise<void>): Promise<void> {
+    const abort = new LinkedAbort(this.#options.request.signal);
+    this.#abort = abort;
+    try {
+      for (let landed: Promise<void> | undefined = first; !(await this.#hasLanded(landed, abort.signal)); ) {
+        await this.#resume(abort.signal);
+        landed = this.#current.answer.body.land(this);
+      }
+    } finally {
+      abort.unlink();
+      this.#end();
+    }
   }
 
   /** False: the answer ended early, and the rest may be requested. */
-  async #landCurrent(): Promise<boolean> {
-    const { retries, abort, first } = this.#options;
-    const { answer, attempt } = this.#current;
+  async #hasLanded(landed: Promise<void> | undefined, signal: AbortSignal): Promise<boolean> {
+    const { retries, first } = this.#options;
     try {
-      attempt.wait(retries.idleTimeoutMs);
-      await answer.body.land(this);
+      this.#wait();
+      await landed;
       return true;
     } catch (error) {
-      attempt.fail();
+      if (this.#hasEnded) throw error;
+      this.#current.attempt.fail();
       if (this.#received === first.answer.length) throw error; // all bytes, and then more than that
-      await retries.failed(error, abort.signal);
+      await retries.failed(error, signal);
       return false;
     }
   }
 
-  async #resume(): Promise<void> {
-    const { request, first, send } = this.#options;
+  async #resume(signal: AbortSignal): Promise<void> {
+    const { request, first, next, retries } = this.#options;
     const { version } = first.answer.info;
     const [offset, length] = [request.offset + this.#received, first.answer.length - this.#received];
-    this.#current = await send({ ...request, offset, length, version });
+    this.#current = await fetchUntilAnswered(next, { ...request, offset, length, version }, retries, signal);
     const { answer } = this.#current;
     if (answer.info.version !== version || answer.length !== length) throw otherVersion(request.ref, version);
+  }
+
+  #wait(): void {
+    // A body that is destroyed while it lands waits for nothing.
+    if (!this.#hasEnded) this.#current.attempt.wait(this.#options.retries.idleTimeouts);
   }
 
   #end(): void {
@@ -87,6 +117,5 @@ export class ResumingBody implements OriginBody, Landing {
     const { attempt, answer } = this.#current;
     attempt.end();
     answer.body.destroy();
-    this.#options.abort.unlink();
   }
 }

@@ -1,3 +1,4 @@
+import { type Timed, Timeouts } from "@frontcache/client/http";
 import { abortError, CacheError } from "@frontcache/proto";
 import { backoffMs, LinkedAbort, sleep } from "@frontcache/proto/runtime";
 import type { Clock, Random } from "../runtime/clock.js";
@@ -30,6 +31,32 @@ export interface Retry {
   readonly error: CacheError;
 }
 
+/** The timeouts of all attempts of one origin: few lengths, each with one timer. */
+export class AttemptTimeouts {
+  readonly #clock: Clock;
+  readonly #byMs = new Map<number, Timeouts>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  of(timeoutMs: number): Timeouts {
+    let timeouts = this.#byMs.get(timeoutMs);
+    if (timeouts === undefined) {
+      timeouts = new Timeouts(this.#clock, timeoutMs, "stopped");
+      this.#byMs.set(timeoutMs, timeouts);
+    }
+    return timeouts;
+  }
+}
+
+/** What all requests to one origin share. */
+export interface RetryContext {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly timeouts: AttemptTimeouts;
+}
+
 /** An answer with the attempt that it belongs to. */
 export interface Attempted<Answer> {
   readonly answer: Answer;
@@ -50,36 +77,35 @@ export interface Repeated extends Repetition {
  */
 export class Retries {
   readonly #options: RetryOptions;
-  readonly #clock: Clock;
-  readonly #random: Random;
+  readonly #context: RetryContext;
   readonly #url: string;
   readonly #budget: RequestBudget;
-  readonly #isNeeded: () => boolean;
+  readonly #isNeeded: (() => boolean) | undefined;
   #failures = 0;
   #unusable = 0;
 
-  constructor(options: RetryOptions, clock: Clock, random: Random, { ref, budget, isNeeded }: Repeated) {
+  constructor(options: RetryOptions, context: RetryContext, { ref, budget, isNeeded }: Repeated) {
     this.#options = options;
-    this.#clock = clock;
-    this.#random = random;
+    this.#context = context;
     this.#url = ref.url;
     this.#budget = budget ?? new RequestBudget(Math.max(MAX_REQUESTS, options.attempts));
-    this.#isNeeded = isNeeded ?? (() => true);
+    this.#isNeeded = isNeeded;
   }
 
-  /** A body that does not move for this time has failed. */
-  get idleTimeoutMs(): number {
-    return this.#options.idleTimeoutMs;
+  /** The timeouts of bodies that do not move. */
+  get idleTimeouts(): Timeouts {
+    return this.#context.timeouts.of(this.#options.idleTimeoutMs);
   }
 
   /** Sends until there is an answer. Its attempt must be ended. Rejects with the final error. */
   async send<Answer>(send: (attempt: Attempt) => Promise<Answer>, signal: AbortSignal): Promise<Attempted<Answer>> {
+    const timeouts = this.#context.timeouts.of(this.#options.headTimeoutMs);
     for (;;) {
       const acquired = this.#budget.acquire(signal);
       const permit = acquired instanceof Promise ? await acquired : acquired;
       if (permit === undefined) throw this.#budget.finalError(this.#url);
-      const attempt = new Attempt(signal, permit, this.#clock, this.#url);
-      attempt.wait(this.#options.headTimeoutMs);
+      const attempt = new Attempt(signal, permit, this.#url);
+      attempt.wait(timeouts);
       try {
         const answer = await send(attempt);
         attempt.rest();
@@ -103,52 +129,41 @@ export class Retries {
     const { attempts, baseDelayMs, maxDelayMs, onRetry } = this.#options;
     if (error instanceof UnusableAnswer) this.#unusable++;
     const isLast = this.#failures >= attempts || this.#unusable >= MAX_UNUSABLE || this.#budget.isExhausted;
-    if (isLast || !this.#isNeeded()) throw this.#budget.finalError(this.#url);
+    if (isLast || this.#isNeeded?.() === false) throw this.#budget.finalError(this.#url);
     const backoff = { firstMs: baseDelayMs, longestMs: maxDelayMs, jitter: 1 };
     // Concurrent parts fail together: the number of all failures keeps the few repetitions that are left apart.
-    const delayMs = backoffMs(backoff, this.#budget.failures, this.#random);
+    const delayMs = backoffMs(backoff, this.#budget.failures, this.#context.random);
     onRetry({ url: this.#url, failures: this.#failures, delayMs, error });
-    await sleep(this.#clock, delayMs, signal);
-    if (!this.#isNeeded()) throw this.#budget.finalError(this.#url);
+    await sleep(this.#context.clock, delayMs, signal);
+    if (this.#isNeeded?.() === false) throw this.#budget.finalError(this.#url);
   }
 }
 
-/**
- * One request with the body of its answer, aborted if nothing moves for too long while somebody waits for it. The waits between
- * chunks share one timer, which looks at a time stamp when it fires.
- */
-export class Attempt {
-  readonly #abort: LinkedAbort;
+/** One request with the body of its answer. It aborts itself if nothing moves for too long while somebody waits for it. */
+export class Attempt extends LinkedAbort implements Timed {
   readonly permit: RequestPermit;
-  readonly #clock: Clock;
+  movedMs = 0;
+  previous: Timed | undefined;
+  next: Timed | undefined;
   readonly #url: string;
-  #waitingSinceMs: number | undefined;
-  #timeoutMs = 0;
-  #cancelTimer: (() => void) | undefined;
-  readonly #onTimer = (): void => this.#check();
+  #timeouts: Timeouts | undefined;
 
-  constructor(parent: AbortSignal, permit: RequestPermit, clock: Clock, url: string) {
-    this.#abort = new LinkedAbort(parent);
+  constructor(parent: AbortSignal, permit: RequestPermit, url: string) {
+    super(parent);
     this.permit = permit;
-    this.#clock = clock;
     this.#url = url;
   }
 
-  get signal(): AbortSignal {
-    return this.#abort.signal;
-  }
-
-  /** Somebody waits for the origin from now on, for at most `timeoutMs`. */
-  wait(timeoutMs: number): void {
-    this.#waitingSinceMs = this.#clock.monotonicMs();
-    if (timeoutMs !== this.#timeoutMs) this.#stopTimer();
-    this.#timeoutMs = timeoutMs;
-    this.#cancelTimer ??= this.#clock.after(timeoutMs, this.#onTimer);
+  /** Somebody waits for the origin from now on. */
+  wait(timeouts: Timeouts): void {
+    if (timeouts !== this.#timeouts) this.rest();
+    this.#timeouts = timeouts;
+    timeouts.moved(this);
   }
 
   /** Something arrived; nobody waits for more yet. */
   rest(): void {
-    this.#waitingSinceMs = undefined;
+    this.#timeouts?.delete(this);
   }
 
   /** The request failed. */
@@ -163,27 +178,14 @@ export class Attempt {
     this.end();
   }
 
-  /** Frees the timer, the link to the parent and the permission. The request itself continues. */
+  /** Frees the timeout, the link to the parent and the permission. The request itself continues. */
   end(): void {
     this.permit.refund();
     this.rest();
-    this.#stopTimer();
-    this.#abort.unlink();
+    this.unlink();
   }
 
-  #stopTimer(): void {
-    this.#cancelTimer?.();
-    this.#cancelTimer = undefined;
-  }
-
-  #check(): void {
-    this.#cancelTimer = undefined;
-    if (this.#waitingSinceMs === undefined) return;
-    const leftMs = this.#waitingSinceMs + this.#timeoutMs - this.#clock.monotonicMs();
-    if (leftMs > 0) {
-      this.#cancelTimer = this.#clock.after(leftMs, this.#onTimer);
-      return;
-    }
-    this.#abort.abort(new NoAnswer({ url: this.#url }, `sent nothing for ${this.#timeoutMs} ms`));
+  onTimeout(): void {
+    this.abort(new NoAnswer({ url: this.#url }, `sent nothing for ${this.#timeouts!.timeoutMs} ms`));
   }
 }

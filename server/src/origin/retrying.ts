@@ -1,9 +1,8 @@
-import { LinkedAbort } from "@frontcache/proto/runtime";
 import type { Clock, Random } from "../runtime/clock.js";
-import { type OriginRequest, type OriginWrapper, wrap } from "./origin.js";
+import { type OriginWrapper, withBody, wrap } from "./origin.js";
 import { untilEnd } from "./passed-body.js";
-import { ResumingBody } from "./resuming-body.js";
-import { type Attempt, Retries, type RetryOptions } from "./retries.js";
+import { fetchUntilAnswered, ResumingBody } from "./resuming-body.js";
+import { type Attempt, AttemptTimeouts, Retries, type RetryContext, type RetryOptions } from "./retries.js";
 
 /** How requests are repeated. */
 export interface RetryingOptions extends RetryOptions {
@@ -17,33 +16,26 @@ export interface RetryingOptions extends RetryOptions {
  * (`isOriginTried`). All attempts of one read share its budget.
  */
 export function retrying(options: RetryingOptions, clock: Clock, random: Random): OriginWrapper {
-  return (next) =>
-    wrap(next, {
+  return (next) => {
+    const context: RetryContext = { clock, random, timeouts: new AttemptTimeouts(clock) };
+    return wrap(next, {
       async fetch(request) {
-        const retries = new Retries(options, clock, random, request);
-        // One signal for the caller's abort and for `destroy`: it ends the running request or delay.
-        const abort = new LinkedAbort(request.signal);
-        const send = (part: OriginRequest) =>
-          retries.send(({ signal, permit }) => next.fetch({ ...part, signal, permit }), abort.signal);
-        try {
-          const first = await send(request);
-          return { ...first.answer, body: new ResumingBody({ request, first, send, retries, abort }) };
-        } catch (error) {
-          abort.unlink();
-          throw error;
-        }
+        const retries = new Retries(options, context, request);
+        const first = await fetchUntilAnswered(next, request, retries, request.signal);
+        return withBody(first.answer, new ResumingBody({ request, first, next, retries }));
       },
       async ask(question) {
         const hasFallback = question.kind === "stat" && question.hasFallback;
         const own = hasFallback ? { ...options, ...options.withFallback } : options;
-        const retries = new Retries(own, clock, random, question);
+        const retries = new Retries(own, context, question);
         const send = ({ signal, permit }: Attempt) => next.ask({ ...question, signal, permit });
         const { answer, attempt } = await retries.send(send, question.signal);
         return untilEnd(question, answer, {
-          waiting: () => attempt.wait(retries.idleTimeoutMs),
+          waiting: () => attempt.wait(retries.idleTimeouts),
           received: () => attempt.rest(),
           ended: () => attempt.end(),
         });
       },
     });
+  };
 }

@@ -198,13 +198,13 @@ export class BlockWriter {
     segments: readonly FilledSegment[],
     reservation: VolumeReservation,
   ): Promise<boolean> {
-    const { id } = described;
+    const { id, info, createdAtMs } = described;
     const { geometry, clock, index, files, remover } = this.#options;
     const { volume } = reservation;
     const digest = blockDigest(id, geometry.blockBytes);
     const path = blockPath(volume.path, digest);
     const nowMs = clock.nowMs();
-    const block = new CachedBlock({ ...described, firstUsedMs: nowMs, lastUsedMs: nowMs, volume, digest, geometry });
+    const block = new CachedBlock({ id, info, createdAtMs, firstUsedMs: nowMs, lastUsedMs: nowMs, volume, digest, geometry });
     for (const segment of segments) block.segments.add(segment.index, segment.crc, true);
     const footer = this.#file.footer(block);
     block.behindFooterBytes = (footer?.length ?? FOOTER_BYTES) - FOOTER_BYTES;

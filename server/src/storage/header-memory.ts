@@ -18,9 +18,12 @@ export class HeaderMemory {
 
   /** What may be kept of an object's information, to be released later. */
   keep(info: ObjectInfo): ObjectInfo {
-    const { headers, ...bare } = info;
+    const { headers } = info;
     if (headers === undefined) return info;
-    if (this.#usedBytes + headers.length > this.#limitBytes) return { ...bare, lacks: "metadata" };
+    if (this.#usedBytes + headers.length > this.#limitBytes) {
+      const { headers: _, ...bare } = info;
+      return { ...bare, lacks: "metadata" };
+    }
     this.#usedBytes += headers.length;
     return info;
   }

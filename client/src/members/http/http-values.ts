@@ -191,7 +191,7 @@ async function* piecesOf(body: HttpBody, url: string): AsyncGenerator<Buffer, vo
     },
   };
   const early = `${url}: the value ended early: its writer or the member has ended`;
-  body.land(landing).then(
+  Promise.resolve(body.land(landing)).then(
     () => queue.end(),
     (cause: unknown) => queue.end(cause instanceof CacheError ? cause : new CacheError("UNAVAILABLE", early, { cause })),
   );

@@ -147,7 +147,7 @@ export class FillParts {
     if (description.info === undefined) this.#undecided++;
     let failure: CacheError | undefined;
     try {
-      await part.run(this.#fill, this.#budget);
+      await part.run(this.#fill, this.#budget, (rest) => this.#queueRest(part, rest));
     } catch (error) {
       failure = CacheError.from(error);
       if (isFinal(failure) && part.isNeeded(this.#fill.segments)) this.#failBlock(failure);
@@ -156,6 +156,12 @@ export class FillParts {
     remove(this.#running, part);
     this.start();
     this.#end(part, part.isAbandoned ? undefined : failure);
+  }
+
+  /** Fetches by a part of their own the segments for which a running part has no memory. */
+  #queueRest({ priority }: Part, rest: SegmentRun): void {
+    this.#queue[priority].unshift(new Part(rest, priority));
+    this.start();
   }
 
   /**

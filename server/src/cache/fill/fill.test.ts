@@ -62,6 +62,28 @@ describe("a fill", () => {
     expect(stored.store.cachedBytes(ref.url, version)).toBe(2 * SEGMENT);
   });
 
+  it("begins with the memory of one segment if the object's size is unknown, and fetches the rest when there is more", async () => {
+    const version = objects.putRamp(ref.url, BLOCK, 7);
+    const taken = memory.take(memory.maxSegments - 1, "demand")!;
+    open(undefined).request([0, 1], "demand");
+    await whenIdle;
+    expect(stored.store.cachedBytes(ref.url, version)).toBe(2 * SEGMENT);
+    expect(origin.calls.map(({ offset, length }) => [offset, length])).toEqual([
+      [0, 2 * SEGMENT],
+      [SEGMENT, SEGMENT],
+    ]);
+    for (const buffer of taken) memory.give(buffer);
+  });
+
+  it("needs the memory of one segment for an object of one segment", async () => {
+    const version = objects.putRamp(ref.url, 1, 7);
+    const taken = memory.take(memory.maxSegments - 1, "demand")!;
+    open(undefined).request([0, 1], "demand");
+    await whenIdle;
+    expect([stored.store.cachedBytes(ref.url, version), origin.calls.length]).toEqual([1, 1]);
+    for (const buffer of taken) memory.give(buffer);
+  });
+
   it("describes the block by the headers that were observed during the write", async () => {
     const version = objects.putRamp(ref.url, BLOCK, 7);
     const { store } = stored;

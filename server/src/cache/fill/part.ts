@@ -1,6 +1,6 @@
 import { abortError, CacheError } from "@frontcache/proto";
 import { LinkedAbort } from "@frontcache/proto/runtime";
-import type { Landing, OriginAnswer, OriginRequest } from "../../origin/origin.js";
+import type { Landing, OriginAnswer, OriginBody, OriginRequest } from "../../origin/origin.js";
 import type { RequestBudget } from "../../origin/request-budget.js";
 import { CACHE_ITSELF } from "../../security/principal.js";
 import type { Reservation } from "../../storage/block.js";
@@ -22,15 +22,23 @@ export interface PartContext {
   readonly segments: FillSegments;
 }
 
-/** A run of missing segments that one origin request fetches: waits for memory, sends the request, receives the bytes. */
+/** Called when a part ends early for lack of memory, with the segments that it does not fetch. */
+export type PartCut = (rest: SegmentRun) => void;
+
+/**
+ * A run of missing segments that one origin request fetches: waits for memory, sends the request, receives the bytes.
+ *
+ * The first part of an object of unknown size waits for the memory of one segment only, which most small objects need. If the answer
+ * says that the object is larger, it takes more memory if there is some. Otherwise it ends after the first segment.
+ */
 export class Part implements Landing {
   readonly first: number;
-  readonly count: number;
   priority: Priority;
   /** Room on a volume for these segments. Undefined before the answer's head. */
   reservation: Reservation | Promise<Reservation | undefined> | undefined;
   /** No reader needed the part any more before its request was sent. */
   isAbandoned = false;
+  #count: number;
   #claim: Claim | undefined;
   #isRequested = false;
   /** Aborts the wait for memory. */
@@ -39,13 +47,21 @@ export class Part implements Landing {
   readonly #buffers: SegmentBuffer[] = [];
   /** The index of the buffer that receives bytes. */
   #at = 0;
+  /** Whether it ends before the end of the answer. */
+  #isCut = false;
+  #body: OriginBody | undefined;
   /** What the readers of the fill wait for. Undefined before the answer's head. */
   #segments: FillSegments | undefined;
 
   constructor({ first, count }: SegmentRun, priority: Priority) {
     this.first = first;
-    this.count = count;
+    this.#count = count;
     this.priority = priority;
+  }
+
+  /** Its segments. It may lose the last ones while it runs (`PartCut`). */
+  get count(): number {
+    return this.#count;
   }
 
   /** Whether the segment is one of the part's. */
@@ -85,10 +101,12 @@ export class Part implements Landing {
   }
 
   /** Fetches the part. Rejects with a CacheError; some segments may be complete then. */
-  async run(fill: PartContext, budget: RequestBudget): Promise<void> {
+  async run(fill: PartContext, budget: RequestBudget, onCut: PartCut): Promise<void> {
     const { context, description, segments } = fill;
     if (context.signal.aborted) throw abortError(context.signal);
-    const buffers = context.memory.take(this.count, this.priority) ?? (await this.#claimMemory(context));
+    const isUnknown = description.info === undefined && description.target.blockOffset === 0 && this.first === 0;
+    const claimed = isUnknown ? 1 : this.#count;
+    const buffers = context.memory.take(claimed, this.priority) ?? (await this.#claimMemory(claimed, context));
     this.#isRequested = true;
     let answer: OriginAnswer | undefined;
     try {
@@ -100,13 +118,17 @@ export class Part implements Landing {
         throw error;
       }
       description.accept(answer, askedAtMs);
+      if (buffers.length < this.#count) this.#fit(fill, buffers, onCut);
       this.#assignBuffers(fill, buffers);
       // The object may be much smaller than the part: other parts wait for the memory.
       giveAll(context.memory, buffers);
       this.#segments = segments;
-      await answer.body.land(this);
+      this.#body = answer.body;
+      const landed = answer.body.land(this);
+      if (landed !== undefined) await landed;
       if (this.#at < this.#buffers.length) throw new CacheError("INTERNAL", "the origin's answer is shorter than its range");
     } catch (error) {
+      if (this.#isCut && this.#at === this.#buffers.length) return;
       answer?.body.destroy();
       throw error;
     } finally {
@@ -124,7 +146,9 @@ export class Part implements Landing {
     const buffer = this.#current;
     buffer.landed(bytes);
     this.#segments!.progressed(this.first + this.#at, buffer);
-    if (buffer.complete) this.#at++;
+    if (!buffer.complete) return;
+    this.#at++;
+    if (this.#isCut && this.#at === this.#buffers.length) this.#body!.destroy();
   }
 
   get #current(): SegmentBuffer {
@@ -133,11 +157,27 @@ export class Part implements Landing {
     return buffer;
   }
 
-  async #claimMemory({ memory, signal }: FillContext): Promise<Buffer[]> {
+  /** The object's size is known now: takes the memory that is missing, or ends the part after the segments that have some. */
+  #fit({ context, description }: PartContext, buffers: Buffer[], onCut: PartCut): void {
+    let end = this.first + this.#count;
+    while (description.isBeyond(end - 1)) end--;
+    const lacking = end - this.first - buffers.length;
+    if (lacking <= 0) return;
+    const more = context.memory.take(lacking, this.priority);
+    if (more !== undefined) {
+      buffers.push(...more);
+      return;
+    }
+    this.#isCut = true;
+    this.#count = buffers.length;
+    onCut({ first: this.first + this.#count, count: lacking });
+  }
+
+  async #claimMemory(count: number, { memory, signal }: FillContext): Promise<Buffer[]> {
     const waiting = new LinkedAbort(signal);
     this.#waiting = waiting;
     try {
-      this.#claim = memory.claim(this.count, this.priority, waiting.signal);
+      this.#claim = memory.claim(count, this.priority, waiting.signal);
       return await this.#claim.buffers;
     } finally {
       waiting.unlink();

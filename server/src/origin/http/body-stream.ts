@@ -26,7 +26,7 @@ export class BodyStream extends Readable {
       return;
     }
     this.#isLanding = true;
-    this.body.land(this.#landing).then(
+    Promise.resolve(this.body.land(this.#landing)).then(
       () => this.push(null),
       (error: Error) => this.destroy(error),
     );

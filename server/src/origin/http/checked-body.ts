@@ -30,16 +30,21 @@ export class CheckedBody implements OriginBody, Landing {
     this.#errors = errors;
   }
 
-  async land(landing: Landing): Promise<void> {
+  land(landing: Landing): Promise<void> | undefined {
     this.#landing = landing;
-    try {
-      await this.#body.land(this);
-    } catch (error) {
-      if (error instanceof CacheError) throw error;
-      throw error instanceof LandingFailure ? CacheError.from(error.cause) : this.#errors.broken(this.#received, error);
-    }
-    if (this.#received < this.#length) throw this.#errors.broken(this.#received);
+    const landed = this.#body.land(this);
+    if (landed !== undefined) return landed.then(this.#checkEnd, this.#fail);
+    return this.#received < this.#length ? Promise.reject(this.#errors.broken(this.#received)) : undefined;
   }
+
+  readonly #checkEnd = (): void => {
+    if (this.#received < this.#length) throw this.#errors.broken(this.#received);
+  };
+
+  readonly #fail = (error: unknown): void => {
+    if (error instanceof CacheError) throw error;
+    throw error instanceof LandingFailure ? CacheError.from(error.cause) : this.#errors.broken(this.#received, error);
+  };
 
   /** If all bytes have arrived, the connection is kept. */
   destroy(): void {

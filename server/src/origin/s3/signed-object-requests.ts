@@ -4,7 +4,7 @@ import { CacheError, isObjectHeader, type ObjectInfo, type ObjectRef, versionOfS
 import { BoundedMap } from "@frontcache/proto/runtime";
 import { systemClock } from "../../runtime/clock.js";
 import { amzDateOf, canonicalQuery, escapeKey, type Header, Signer } from "../../security/signatures/signer.js";
-import { checkedAnswer, checkedInfo, objectHeadersOf, UnusableAnswer } from "../checked-answer.js";
+import { checkedAnswer, checkedInfo, objectHeadersOf, type RangeHead, UnusableAnswer } from "../checked-answer.js";
 import { ResponseBody } from "../http/response-body.js";
 import {
   mayAddRequest,
@@ -116,12 +116,16 @@ export class SignedObjectRequests implements ObjectRequests {
     if (ifMatch !== undefined) headers.push(["if-match", ifMatch]);
     const unsigned = { method: "GET", key, query: queryOf(versionId), headers } as const;
     const response = await this.#succeed(unsigned, address, attempt, request);
-    const head = {
+    const { version, contentType, lastModifiedMs, headers: own } = this.#describe(ref, response);
+    const head: RangeHead = {
       status: response.status,
       contentRange: response.head.header("content-range"),
       contentLength: response.head.contentLength,
-      ...this.#describe(ref, response),
-      lacks: "checksums" as const,
+      version,
+      contentType,
+      lastModifiedMs,
+      headers: own,
+      lacks: "checksums",
     };
     return checkedAnswer(request, head, response.body);
   }
