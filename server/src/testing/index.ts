@@ -4,6 +4,9 @@ export { ManualClock } from "@frontcache/proto/testing";
 // Internal modules, for tests of one component.
 export type { ClusterReport } from "../api/admin/member-report.js";
 export { authorized } from "../api/authorized-cache.js";
+export { authorizedValues } from "../api/authorized-values.js";
+export { elCacheSite } from "../api/elcache/elcache-site.js";
+export { filestoreSite } from "../api/filestore/filestore-site.js";
 export { cacheServiceHandlers } from "../api/grpc/cache-service.js";
 export { GrpcListener } from "../api/grpc/grpc-listener.js";
 export { RunningCalls } from "../api/grpc/running-calls.js";
@@ -100,6 +103,7 @@ export * from "./member-fixture.js";
 export * from "./memory-cache.js";
 export * from "./memory-disk.js";
 export * from "./memory-http-body.js";
+export { MemoryValues } from "./memory-values.js";
 export * from "./metrics-table.js";
 export * from "./no-security.js";
 export * from "./origin/memory-faults.js";
