@@ -6,6 +6,7 @@ import {
   type BlockStore,
   buildTestMember,
   Clients,
+  type Clock,
   Cors,
   type GcsOrigin,
   HttpListener,
@@ -40,10 +41,23 @@ export class HttpStack implements AsyncDisposable {
   /** `endpointOrOrigin`: of S3, or GCS. */
   static async open(
     endpointOrOrigin: string | GcsOrigin,
-    options: { revalidateAfterMs?: number; sendfile?: boolean; writes?: boolean; teeWritesBytes?: number } = {},
+    options: {
+      revalidateAfterMs?: number;
+      sendfile?: boolean;
+      writes?: boolean;
+      teeWritesBytes?: number;
+      /** The time of the listener. */
+      clock?: Clock;
+    } = {},
   ): Promise<HttpStack> {
     // As `--sendfile` of members, so that one variable changes all tests.
-    const { sendfile = process.env.FRONTCACHE_SENDFILE !== "false", writes, teeWritesBytes, ...more } = options;
+    const {
+      sendfile = process.env.FRONTCACHE_SENDFILE !== "false",
+      writes,
+      teeWritesBytes,
+      clock: listenerClock,
+      ...more
+    } = options;
     const stack = new HttpStack();
     const clock = systemClock;
     const path = await mkdtemp(join(tmpdir(), "frontcache-test-"));
@@ -80,7 +94,7 @@ export class HttpStack implements AsyncDisposable {
       security: noSecurity,
       socketCalls: sendfile ? await loadLibc() : undefined,
       clients: new Clients(noLimits, systemClock),
-      clock,
+      clock: listenerClock ?? clock,
       log: silentLog,
     });
     stack.#closes.push(() => stack.listener.close());

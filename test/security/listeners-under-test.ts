@@ -5,6 +5,7 @@ import {
   authorized,
   type Cache,
   Clients,
+  type Clock,
   Cors,
   formatHostPort,
   type GivenFlags,
@@ -58,8 +59,13 @@ export class ListenersUnderTest implements AsyncDisposable {
     this.s3 = s3;
   }
 
-  /** `clock` determines when the files are read again. */
-  static async open(flags: GivenFlags, clock: ManualClock, log: Log = silentLog): Promise<ListenersUnderTest> {
+  /** `clock` determines when the files are read again, `listenerClock` how long clients are waited for. */
+  static async open(
+    flags: GivenFlags,
+    clock: ManualClock,
+    log: Log = silentLog,
+    listenerClock: Clock = systemClock,
+  ): Promise<ListenersUnderTest> {
     const settings = readSettings(flags, {});
     const security = await MemberSecurity.open(settings, clock, log);
     const clients = new Clients(settings, clock);
@@ -69,7 +75,7 @@ export class ListenersUnderTest implements AsyncDisposable {
       drainMs: 1_000,
       security,
       clients,
-      clock: systemClock,
+      clock: listenerClock,
       log: silentLog,
     };
     const grpc = await GrpcListener.open(options);

@@ -1,7 +1,8 @@
 import { createHash, createHmac } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { ManualClock, silentLog } from "@frontcache/server/testing";
+import { eventually } from "@frontcache/proto/testing";
+import { ManualClock, RawClient, silentLog } from "@frontcache/server/testing";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { temporaryDirectory } from "../e2e/member-process.js";
 import { ListenersUnderTest } from "./listeners-under-test.js";
@@ -22,6 +23,8 @@ grants:
 
 let directory: Awaited<ReturnType<typeof temporaryDirectory>>;
 let listeners: ListenersUnderTest;
+/** How long clients are waited for. */
+const clock = new ManualClock();
 const audited: Record<string, unknown>[] = [];
 
 beforeAll(async () => {
@@ -30,7 +33,7 @@ beforeAll(async () => {
   writeFileSync(identitiesFile, FILE);
   const always = (fields: unknown): void => void audited.push(fields as Record<string, unknown>);
   const log = { ...silentLog, always } as typeof silentLog;
-  listeners = await ListenersUnderTest.open({ identitiesFile, writes: "on" }, new ManualClock(Date.now()), log);
+  listeners = await ListenersUnderTest.open({ identitiesFile, writes: "on" }, new ManualClock(Date.now()), log, clock);
   listeners.cache.writeAnswer = async ({ body }) => {
     if (!(body instanceof Uint8Array)) await body.whole(1 << 20);
     return { status: 200, headers: [], body: Buffer.from("<DeleteResult></DeleteResult>") };
@@ -51,7 +54,9 @@ const AS_ADA = { authorization: `Bearer ${TOKEN}` };
 
 async function send(method: string, path: string, headers: Record<string, string> = {}, body?: string) {
   const url = `http://127.0.0.1:${listeners.httpPort}/s3/bucket${path}`;
-  const response = await fetch(url, { method, headers, ...(body !== undefined && { body }) });
+  // A kept connection could be ended by the clock of the listeners.
+  const all = { ...headers, connection: "close" };
+  const response = await fetch(url, { method, headers: all, ...(body !== undefined && { body }) });
   const text = await response.text();
   return { status: response.status, code: /<Code>(\w+)<\/Code>/.exec(text)?.[1], text };
 }
@@ -162,6 +167,44 @@ describe("a write of an identity", () => {
     expect(audited).toMatchObject([
       { outcome: "failed", operation: "PutObject", object: "s3://bucket/mine/k", principal: "ada" },
     ]);
+  });
+});
+
+describe("a body that ends early", () => {
+  /** Begins a write of 1,000 bytes, of which 10 arrive. */
+  async function begin(): Promise<RawClient> {
+    const client = await RawClient.connect(listeners.httpPort);
+    client.request("PUT", "/s3/bucket/mine/k", `Authorization: Bearer ${TOKEN}`, "Content-Length: 1000");
+    client.send("0123456789");
+    await eventually(() => expect(listeners.cache.written).toHaveLength(1));
+    return client;
+  }
+
+  const LINE = { event: "audit", outcome: "failed", principal: "ada", operation: "PutObject", object: "s3://bucket/mine/k" };
+
+  it("because its client stalls leaves one line in the audit log", async () => {
+    const client = await begin();
+    const answered = client.answer();
+    await eventually(() => {
+      clock.advance(20_000);
+      expect(audited).toHaveLength(1);
+    });
+    const { status, body } = await answered;
+    expect([status, /<Code>(\w+)</.exec(String(body))?.[1]]).toEqual([400, "RequestTimeout"]);
+    await client[Symbol.asyncDispose]();
+    await eventually(() => expect(listeners.http.runningAnswers).toBe(0));
+    expect(audited).toMatchObject([LINE]);
+    expect(audited).toHaveLength(1);
+  });
+
+  it("because its client disconnects leaves one line in the audit log", async () => {
+    const client = await begin();
+    client.socket.resetAndDestroy();
+    await eventually(() => expect(audited).toHaveLength(1));
+    await eventually(() => expect(listeners.http.runningAnswers).toBe(0));
+    expect(audited).toMatchObject([LINE]);
+    expect(audited).toHaveLength(1);
+    await client[Symbol.asyncDispose]();
   });
 });
 

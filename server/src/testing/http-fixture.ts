@@ -37,6 +37,7 @@ export class HttpFixture implements AsyncDisposable {
       corsOrigins?: CorsOrigins;
       socketCalls?: SocketCalls;
       wrap?: (site: Site) => Site;
+      writes?: boolean;
     } = {},
   ): Promise<HttpFixture> {
     const { addressing = PREFIXED, corsOrigins = () => [], wrap = (site) => site } = options;
@@ -55,6 +56,7 @@ export class HttpFixture implements AsyncDisposable {
       listen: { tcp: { host: "127.0.0.1", port: 0 } },
       name: addressing.form === "root" ? "s3" : "http",
       site: wrap(objectSite(addressing, new Cors(corsOrigins))),
+      writes: options.writes,
       drainMs: 10_000,
       notReadyReasons: () => fixture.notReadyReasons,
       pages: fixture.pages,

@@ -1,6 +1,7 @@
 import { callStatus } from "../call-status.js";
 import type { HttpContext } from "../http/http-context.js";
-import { type ErrorResponse, errorResponseOf, REQUEST_ID_HEADER, sendError } from "./error-response.js";
+import { type ErrorResponse, errorDocument, errorResponseOf, REQUEST_ID_HEADER, sendError } from "./error-response.js";
+import { LongAnswer } from "./long-answer.js";
 
 /** A response that is complete before it is sent. */
 export interface Document {
@@ -31,20 +32,27 @@ export function xmlDocument(xml: string, headers: readonly string[] = []): Docum
   return { headers: ["Content-Type", "application/xml", ...headers], body: Buffer.from(xml) };
 }
 
-/** Sends a document as soon as it is made, or the error of making it. Never throws. */
+/**
+ * Sends a document as soon as it is made, or the error of making it. Never throws. `isLong`: making it may take minutes, so that the
+ * response begins before it, with status 200 whatever the outcome is.
+ */
 export function answerDocument(
   context: HttpContext,
   subject: Subject,
   make: () => Promise<Document>,
   change: ErrorChange = (error) => error,
+  isLong = false,
 ): void {
-  const { request, requestId, response, client, log } = context;
+  const { request, requestId, response, upload, client, clock, log } = context;
+  const isReceived = (): boolean => upload?.body.complete !== false;
+  const long = isLong ? new LongAnswer({ response, requestId, clock, isReceived }) : undefined;
   let isOver = false;
   context.whenClosed(() => {
     isOver = true;
+    long?.stop();
   });
   const send = ({ status = 200, headers, body }: Document): void => {
-    if (isOver) return;
+    if (isOver || long?.end(body) === true) return;
     const length = headers.includes("Content-Length") ? [] : ["Content-Length", String(body.length)];
     response.writeHead(status, [...headers, ...length, REQUEST_ID_HEADER, requestId]);
     if (request.method === "HEAD" || body.length === 0) response.end();
@@ -54,7 +62,9 @@ export function answerDocument(
     if (isOver) return;
     const { operation, url, resource } = subject;
     const { details } = callStatus(error, operation, log, { url, requestId, client: client.address });
-    sendError(context, change({ ...errorResponseOf(error), message: details }), resource);
+    const refusal = change({ ...errorResponseOf(error), message: details });
+    if (long?.end(Buffer.from(errorDocument(refusal, resource, requestId))) === true) return;
+    sendError(context, refusal, resource);
   };
   make().then(send).catch(fail);
 }

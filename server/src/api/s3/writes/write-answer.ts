@@ -40,7 +40,15 @@ export function answerWrite(context: HttpContext, cache: Cache, target: S3Target
       return write(context, upload, cache, target, operation);
     },
     change,
+    isLong(context, operation),
   );
+}
+
+/** Whether an object store may need minutes for an operation: it puts an object together, or copies one. */
+function isLong({ request }: HttpContext, operation: Operation): boolean {
+  if (operation === "CompleteMultipartUpload") return true;
+  const mayCopy = operation === "PutObject" || operation === "UploadPart";
+  return mayCopy && request.headers["x-amz-copy-source"] !== undefined;
 }
 
 /** Answers a request that changes something: counts it, records its failure, and says if its outcome is unknown. Never throws. */
@@ -49,6 +57,7 @@ export function answerChange(
   subject: Subject,
   make: (upload: Upload) => Promise<Document>,
   change?: ErrorChange,
+  takesLong = false,
 ): void {
   const { upload, client } = context;
   const counted = async (): Promise<Document> => {
@@ -59,13 +68,15 @@ export function answerChange(
       return await make(upload);
     } catch (error) {
       recordFailure(context, subject, error);
+      // The rest of the body may never come.
+      if (CacheError.from(error).s3Code === "RequestTimeout") context.response.setHeader("Connection", "close");
       throw error;
     } finally {
       if (busy === undefined) client.endRead();
       closeBehindUnreadBody(context);
     }
   };
-  answerDocument(context, subject, counted, (error) => withOutcome(change?.(error) ?? error));
+  answerDocument(context, subject, counted, (error) => withOutcome(change?.(error) ?? error), takesLong);
 }
 
 function notAllowed(): CacheError {
