@@ -98,7 +98,7 @@ export class MemberProcess {
       settings: cacheSettings(settings),
     });
     const { router, objects } = this.#member;
-    this.#objects = broken.service?.(serviceOf(objects)) ?? objects;
+    this.#objects = broken.service?.(serviceOf(objects.service)) ?? objects.service;
     const routed: Cache["open"] = (request) => router.open(request);
     const open = broken.read?.(routed) ?? routed;
     this.cache = { open: (request) => this.#hops.watch(request, () => open(request)), ask: (question) => router.ask(question) };

@@ -153,7 +153,7 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
   status.watch({ store, view, members, notReady: () => listeners.byName.http.notReadyReasons() });
   const whole = values === undefined ? member.cache : withValues(values, isWritable)(member.cache);
   const cache = measured(metrics.reads)(authorized(security.authorization)(whole));
-  listeners.serve({ cache, members: router, objects, values: values?.service, clientValues });
+  listeners.serve({ cache, members: router, objects: objects.service, values: values?.service, clientValues });
   const { name } = self;
   const { sockets } = listeners;
   log.always(

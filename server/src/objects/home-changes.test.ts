@@ -235,7 +235,7 @@ describe("a member of whose objects another one becomes the home", () => {
     gone.add("c");
     void a!.homes.verify(ref, objects.put(ref.url, "two"), new AbortController().signal);
     await eventually(() => expect(a!.homes.changing(ref.url)).toBeDefined());
-    const handedOver = a!.homes.handOver({ name: "d", hash: wider.hash, home: "" }, async () => {});
+    const handedOver = a!.homes.service.handOver({ name: "d", hash: wider.hash, home: "" }, async () => {});
     expect(a!.homes.decides(ref.url)).toBe(false);
     expect(a!.homes.changing(ref.url)).toBeDefined();
     clock.advance(LEASE_MS);

@@ -128,12 +128,12 @@ describe("the record of an object", () => {
     const ref = parseObjectUrl(url);
     const older = objects.put(url, "one");
     await b!.current(ref);
-    expect(b!.homes.leaseToClient(url, older)).toBe(0);
-    expect(a!.homes.leaseToClient(url, "another version")).toBe(0);
-    expect(a!.homes.leaseToClient("s3://bucket/unknown", older)).toBe(0);
-    expect(a!.homes.leaseToClient(url, older)).toBe(CLIENT_LEASE_MS);
+    expect(b!.homes.service.leaseToClient(url, older)).toBe(0);
+    expect(a!.homes.service.leaseToClient(url, "another version")).toBe(0);
+    expect(a!.homes.service.leaseToClient("s3://bucket/unknown", older)).toBe(0);
+    expect(a!.homes.service.leaseToClient(url, older)).toBe(CLIENT_LEASE_MS);
     clock.advance(CLIENT_LEASE_MS / 2);
-    expect(a!.homes.leaseToClient(url, older)).toBe(CLIENT_LEASE_MS);
+    expect(a!.homes.service.leaseToClient(url, older)).toBe(CLIENT_LEASE_MS);
     const newer = objects.put(url, "two");
     a!.local.records.expire(url);
     let changed = false;
@@ -144,10 +144,26 @@ describe("the record of an object", () => {
     clock.advance(CLIENT_LEASE_MS - 1);
     await new Promise((resolve) => setImmediate(resolve));
     expect(changed).toBe(false);
-    expect(a!.homes.leaseToClient(url, older)).toBe(0);
+    expect(a!.homes.service.leaseToClient(url, older)).toBe(0);
     clock.advance(1);
     expect(await change).toBe(newer);
-    expect(a!.homes.leaseToClient(url, newer)).toBe(CLIENT_LEASE_MS);
+    expect(a!.homes.service.leaseToClient(url, newer)).toBe(CLIENT_LEASE_MS);
+  });
+
+  it.each([
+    ["continues if the home cannot be asked", new CacheError("UNAVAILABLE", "the origin is down"), undefined],
+    ["fails by a defect that the home reports", new CacheError("INTERNAL", "a defect"), "a defect"],
+  ] as const)("whose version was rejected %s", async (_, failure, expected) => {
+    const [a, b] = await homes.startAll("a", "b");
+    const ref = objectOf(a!.view.current, "a");
+    b!.connections.objects.lookUpRecords = async () => {
+      throw failure;
+    };
+    const rejected = b!.homes.rejected(ref, "v1", signal).then(
+      () => undefined,
+      (error: Error) => error.message,
+    );
+    expect(await rejected).toBe(expected);
   });
 
   it("is asked for anew when the origin rejected its version elsewhere", async () => {

@@ -1,36 +1,20 @@
 import { setMaxListeners } from "node:events";
-import {
-  CacheError,
-  type HandedOverRecord,
-  type HandOverRequest,
-  type LookUpRecordsRequest,
-  type MemberInfo,
-  type Membership,
-  type ObjectInfo,
-  type ObjectRef,
-  parseObjectUrl,
-  RecordAnswer,
-  type RecordQuestion,
-  type RenewLeasesRequest,
-  type RenewLeasesResponse,
-  recordToMessage,
-} from "@frontcache/proto";
+import { CacheError, type MemberInfo, type Membership, type ObjectInfo, type ObjectRef } from "@frontcache/proto";
 import { BoundedMap, untilAborted } from "@frontcache/proto/runtime";
 import type { CurrentRecord } from "../cache/freshness.js";
 import { type LocalCache, lacks, type Needs } from "../cache/local-cache.js";
-import { NoSuchBucket } from "../origin/checked-answer.js";
-import { questionBudget, type RequestBudget, requestBudget } from "../origin/request-budget.js";
+import { questionBudget, type RequestBudget } from "../origin/request-budget.js";
 import type { Clock } from "../runtime/clock.js";
 import type { EvictSelector } from "../storage/storage-report.js";
 import { DecidedRecords } from "./decided-records.js";
-import { LEASE_MS } from "./granted-leases.js";
 import { type HeldLease, HeldLeases, type Renewal } from "./held-leases.js";
 import { HomeChanges } from "./home-changes.js";
 import { type ListedVersion, ListedVersions } from "./listed-versions.js";
-import { type ObjectWrite, ObjectWrites, type WriteStage } from "./object-writes.js";
+import { ObjectAnswers, type ObjectService } from "./object-answers.js";
+import { type ObjectWrite, ObjectWrites } from "./object-writes.js";
 import { ObservedVersions } from "./observed-versions.js";
 import type { Peers } from "./peers.js";
-import { leasedRecord, RecordLookup, Undecided, type Wanted } from "./record-lookup.js";
+import { leasedRecord, RecordLookup, type Wanted } from "./record-lookup.js";
 import { RecordQuestions } from "./record-questions.js";
 import { RetainingMembers } from "./retaining-members.js";
 import { SharedQuestions } from "./shared-questions.js";
@@ -61,15 +45,14 @@ const CALL_MS = 5_000;
 const AGREED_OBJECTS = 100_000;
 const ANY: Wanted = {};
 
-/** What other members ask this one about objects: the members' calls of the gRPC contract. */
-export type ObjectService = Pick<ObjectHomes, "leaseToClient" | "lookUp" | "renew" | "versionChanged" | "handOver">;
-
 /**
  * One truth per object: one member, the object's home, decides which version is current. Other members ask it, and answer by a
  * lease for a short time. Architecture: docs/architecture.md, "One truth per object".
  */
 export class ObjectHomes {
   readonly #options: ObjectHomesOptions;
+  /** Answers other members. */
+  readonly service: ObjectService;
   /** Who decides. */
   readonly #changes: HomeChanges;
   readonly #takeOvers: TakeOvers;
@@ -119,7 +102,10 @@ export class ObjectHomes {
     this.#substitution = substitution;
     this.#lookup = lookup;
     this.#observed = new ObservedVersions({ ...shared, lookup, substitution });
-    this.#writes = new ObjectWrites({ ...shared, lookup, substitution, forget: (url) => this.#drop(url) });
+    const forget = (url: string): void => this.#drop(url);
+    this.#writes = new ObjectWrites({ ...shared, lookup, substitution, forget });
+    const answering = { ...shared, standstill, lookup, observed: this.#observed, writes: this.#writes, takeOvers, forget };
+    this.service = new ObjectAnswers(answering);
     this.#listed = new ListedVersions({
       clock,
       isKnown: (url, version) => this.#isKnown(url, version),
@@ -189,8 +175,8 @@ export class ObjectHomes {
   }
 
   /**
-   * The origin rejected a version, in a request for bytes of this object. Resolves when the home knows. Never rejects: the next
-   * question decides.
+   * The origin rejected a version, in a request for bytes of this object. Resolves when the home knows, or cannot be asked. Rejects if
+   * the signal is aborted, and with INTERNAL if a defect was found.
    */
   async rejected(ref: ObjectRef, version: string, signal: AbortSignal): Promise<void> {
     const { url } = ref;
@@ -201,7 +187,13 @@ export class ObjectHomes {
     // The home knows of another version, or absence, already.
     const lease = this.#held.peek(url);
     if (lease !== undefined && lease.info?.version !== version) return;
-    await this.#lookup.find(ref, { rejected: version }, signal).catch(() => {});
+    try {
+      await this.#lookup.find(ref, { rejected: version }, signal);
+    } catch (thrown) {
+      const error = CacheError.from(thrown);
+      // All other errors are the home's answer, which the next question gets as well, or say that it cannot be asked.
+      if (signal.aborted || error.code === "INTERNAL") throw error;
+    }
   }
 
   /**
@@ -278,42 +270,6 @@ export class ObjectHomes {
     await Promise.all([this.#takeOvers.closed(), this.#retaining.closed()]);
   }
 
-  /** Answers another member's questions. Each answer is reported as soon as it is known. */
-  async lookUp(request: LookUpRecordsRequest, report: (answers: RecordAnswer[]) => void, signal: AbortSignal): Promise<void> {
-    const { name, hops, questions } = request;
-    const holder = this.#changes.current.member(name);
-    await Promise.all(
-      questions.map(async (question, index) => {
-        report([await this.#answer(question, { index, hops, holder, signal })]);
-      }),
-    );
-  }
-
-  /**
-   * Leases a version to a client, if this member decides and the version is current. Returns for how long, milliseconds: no member answers
-   * with another version before. 0: no lease.
-   */
-  leaseToClient(url: string, version: string): number {
-    return this.#lookup.decider(url) === "here" ? this.#decided.leaseToClient(url, version) : 0;
-  }
-
-  /** Renews leases that this member granted. */
-  renew({ name, ids }: RenewLeasesRequest): RenewLeasesResponse {
-    const decides = (url: string): boolean => this.#lookup.decider(url) === "here";
-    return { refused: ids.filter((id) => !this.#decided.renew(id, name, decides)), leaseMs: LEASE_MS };
-  }
-
-  /** Drops the leases of these objects, and ignores leases in answers to questions that were sent before. */
-  versionChanged(urls: readonly string[]): void {
-    for (const url of urls) this.#drop(url);
-  }
-
-  /** As `TakeOvers.handOver`. */
-  handOver(request: HandOverRequest, send: (records: HandedOverRecord[]) => Promise<void>): Promise<boolean> {
-    this.#standstill.check();
-    return this.#takeOvers.handOver(request, send);
-  }
-
   /**
    * A member that is alone for good has nobody who decides in its place while it stands still. Another one may have joined that is
    * not in the list yet.
@@ -348,51 +304,6 @@ export class ObjectHomes {
     return known === undefined || known.info?.version === version;
   }
 
-  /** Answers one question of another member. Never rejects. */
-  async #answer(question: RecordQuestion, { index, hops, holder, signal }: QuestionContext): Promise<RecordAnswer> {
-    try {
-      const ref = parseObjectUrl(question.key);
-      const { observedVersion, claimedVersion, onBehalfOf, writeId: id, writeStage } = question;
-      if (onBehalfOf !== "") this.#options.peers.callers.allowed(ref.url, onBehalfOf);
-      if (id !== "") {
-        await this.#writes.report(ref, { id, stage: writeStage as WriteStage }, hops + 1, signal);
-        return RecordAnswer.fromPartial({ index });
-      }
-      const version = observedVersion || claimedVersion;
-      if (version !== "") {
-        await this.#observed.report(ref, version, observedVersion === "" ? "claimed" : "received", hops + 1, signal);
-        return RecordAnswer.fromPartial({ index });
-      }
-      const budget = requestBudget({ version: undefined, originRequests: question.originRequests || undefined });
-      const { record, isHere } = await this.#lookup.resolve(ref, { ...wantedOf(question), budget }, hops + 1, signal);
-      const { url } = ref;
-      const info = record?.info;
-      const mayLease = isHere && holder !== undefined && record?.isStale !== true && this.#changes.decider(url) === "here";
-      const lease = mayLease ? this.#decided.lease(url, holder, info) : undefined;
-      return RecordAnswer.fromPartial({
-        index,
-        ...(info !== undefined && { record: recordToMessage(info) }),
-        bucketMissing: info === undefined && this.#options.local.records.observation(url)?.isBucketMissing === true,
-        stale: record?.isStale === true,
-        leaseId: lease?.id ?? 0,
-        leaseMs: lease?.forMs ?? 0,
-        failedRequests: budget.failures + budget.lost + (record?.failedRequests ?? 0),
-      });
-    } catch (error) {
-      const { code: errorCode, message, isOriginTried: tried } = CacheError.from(error);
-      const bucketMissing = error instanceof NoSuchBucket;
-      // A member that closes decides nothing any more: the asking one asks again, and finds it gone.
-      const undecided = error instanceof Undecided || this.#closing.signal.aborted;
-      const replaced = this.#mayBeReplaced(question.key);
-      return RecordAnswer.fromPartial({ index, errorCode, error: message, tried, bucketMissing, undecided, replaced });
-    }
-  }
-
-  /** Whether the last version that is known of an object, here or elsewhere, is not current any more, or may not be. */
-  #mayBeReplaced(url: string): boolean {
-    return this.#decided.writing.has(url) || this.#options.local.records.rejectedAtMs(url) !== Number.NEGATIVE_INFINITY;
-  }
-
   #drop(url: string): void {
     this.#held.drop(url);
     this.#shared.void(url);
@@ -413,20 +324,4 @@ export class ObjectHomes {
       call.end();
     }
   }
-}
-
-interface QuestionContext {
-  readonly index: number;
-  /** How many members passed the question on before the sender. */
-  readonly hops: number;
-  /** Who gets the lease. Undefined: the asking member is not in the list. */
-  readonly holder: MemberInfo | undefined;
-  readonly signal: AbortSignal;
-}
-
-function wantedOf({ needs, rejectedVersion }: RecordQuestion): Wanted {
-  return {
-    needs: needs === "metadata" || needs === "checksums" ? needs : "version",
-    ...(rejectedVersion !== "" && { rejected: rejectedVersion }),
-  };
 }

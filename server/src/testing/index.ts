@@ -48,7 +48,7 @@ export { Metrics } from "../metrics/metrics.js";
 export { ReadMeter } from "../metrics/read-meter.js";
 export { RecentErrors } from "../metrics/recent-errors.js";
 export { HomeChanges } from "../objects/home-changes.js";
-export type { ObjectService } from "../objects/object-homes.js";
+export type { ObjectService } from "../objects/object-answers.js";
 export { ObjectWrites } from "../objects/object-writes.js";
 export { Standstill } from "../objects/standstill.js";
 export { OriginAvailability } from "../origin/availability.js";

@@ -1,7 +1,8 @@
 import { type BytesBy, connectMembers, type Clock as MembersClock } from "@frontcache/client/members";
 import type { MemberInfo } from "@frontcache/proto";
 import type { LocalCache } from "../cache/local-cache.js";
-import { ObjectHomes, type ObjectService } from "../objects/object-homes.js";
+import type { ObjectService } from "../objects/object-answers.js";
+import { ObjectHomes } from "../objects/object-homes.js";
 import { accessOf } from "../routing/member-access.js";
 import type { MemberView } from "../routing/member-view.js";
 import { OtherMembers } from "../routing/other-members.js";

@@ -3,6 +3,7 @@ import { type MemberInfo, Membership, type ObjectRef, parseObjectUrl } from "@fr
 import { eventually, ManualClock } from "@frontcache/proto/testing";
 import type { CurrentRecord } from "../cache/freshness.js";
 import type { LocalCache } from "../cache/local-cache.js";
+import type { ObjectService } from "../objects/object-answers.js";
 import { ObjectHomes } from "../objects/object-homes.js";
 import type { Peers } from "../objects/peers.js";
 import { RecentCallers } from "../security/recent-callers.js";
@@ -174,14 +175,14 @@ export class TestMember implements Peers {
   }
 
   #calls(): Peers["connections"]["objects"] {
-    const at = (method: string, { grpcAddress }: { grpcAddress: string }, limits: CallLimits): ObjectHomes => {
+    const at = (method: string, { grpcAddress }: { grpcAddress: string }, limits: CallLimits): ObjectService => {
       const { gone, members, calls } = this.#cluster;
       const name = grpcAddress.split(":")[0]!;
       if (limits.ended !== undefined) throw limits.ended;
       const member = members.get(name);
       if (gone.has(name) || gone.has(this.self.name) || member === undefined) throw new Unreachable(`${name} is unreachable`);
       calls.push(`${method} ${this.self.name}>${name}`);
-      return member.homes;
+      return member.homes.service;
     };
     return {
       lookUpRecords: async (address, request, onAnswer, limits) =>

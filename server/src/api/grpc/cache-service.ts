@@ -21,7 +21,7 @@ import {
   type WatchMembersRequest,
 } from "@frontcache/proto";
 import type { ServerWritableStream } from "@grpc/grpc-js";
-import type { ObjectService } from "../../objects/object-homes.js";
+import type { ObjectService } from "../../objects/object-answers.js";
 import type { Cache, EvictQuestion, MemberDirectory } from "../../routing/cache.js";
 import type { Clock } from "../../runtime/clock.js";
 import type { Log } from "../../runtime/log.js";

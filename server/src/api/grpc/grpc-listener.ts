@@ -8,7 +8,7 @@ import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { HealthImplementation, type ServingStatus } from "grpc-health-check";
 import type { HostPort } from "../../config/addresses.js";
 import type { ListenAddress } from "../../config/listen-address.js";
-import type { ObjectService } from "../../objects/object-homes.js";
+import type { ObjectService } from "../../objects/object-answers.js";
 import type { Cache, MemberDirectory } from "../../routing/cache.js";
 import type { Clock } from "../../runtime/clock.js";
 import type { Log } from "../../runtime/log.js";

@@ -9,7 +9,7 @@ import type {
   VersionChangedRequest,
   VersionChangedResponse,
 } from "@frontcache/proto";
-import type { ObjectService } from "../../objects/object-homes.js";
+import type { ObjectService } from "../../objects/object-answers.js";
 import type { FailureCount } from "../../security/failure-count.js";
 import { requireMember, requireMemberNamed } from "../../security/member-authentication.js";
 import { streamingCall } from "./streaming-call.js";
