@@ -113,15 +113,20 @@ const presigned =
   async (caller) => {
     const { port } = listeners.s3.address;
     const host = `127.0.0.1:${port}`;
-    if (caller === "anonymous") return (await send(port, "GET", path, { host })).code;
-    const amzDate = amzDateOf(clock.nowMs());
-    const credential = `${identityOf(caller).accessKeyId}/${amzDate.slice(0, 8)}/us-east-1/s3/aws4_request`;
-    const url = `${path}?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=${encodeURIComponent(credential)}&X-Amz-Date=${amzDate}&X-Amz-Expires=86400&X-Amz-SignedHeaders=host`;
-    const parts = { signed: signedHeadersOf(["host"]), payloadHash: "UNSIGNED-PAYLOAD" };
-    const canonical = canonicalOf({ method: "GET", url, headers: { host } }, partsOf(url), parts)!;
-    const signature = signer.signatureOf(canonical, amzDate, identityOf(caller), SCOPE);
-    return (await send(port, "GET", `${url}&X-Amz-Signature=${signature}`, { host })).code;
+    const url = caller === "anonymous" ? path : presignedUrl(caller, path);
+    return (await send(port, "GET", url, { host })).code;
   };
+
+/** The target of a presigned GET at the S3 endpoint. */
+function presignedUrl(caller: Caller, path: string): string {
+  const host = `127.0.0.1:${listeners.s3.address.port}`;
+  const amzDate = amzDateOf(clock.nowMs());
+  const credential = `${identityOf(caller).accessKeyId}/${amzDate.slice(0, 8)}/us-east-1/s3/aws4_request`;
+  const url = `${path}?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=${encodeURIComponent(credential)}&X-Amz-Date=${amzDate}&X-Amz-Expires=86400&X-Amz-SignedHeaders=host`;
+  const parts = { signed: signedHeadersOf(["host"]), payloadHash: "UNSIGNED-PAYLOAD" };
+  const canonical = canonicalOf({ method: "GET", url, headers: { host } }, partsOf(url), parts)!;
+  return `${url}&X-Amz-Signature=${signer.signatureOf(canonical, amzDate, identityOf(caller), SCOPE)}`;
+}
 
 /** A request to the HTTP listener with a token. */
 const http =
@@ -234,5 +239,24 @@ describe("every interface", () => {
   it("is asked more than 200 times, and never logs a secret", () => {
     expect(TABLE.length * CALLERS.length).toBeGreaterThan(200);
     expect(logged.join("\n")).not.toMatch(/token-0123456789|a-secret-of/);
+  });
+});
+
+describe("a preflight", () => {
+  it("of a presigned URL is answered by the rules that the principal may read who signed it, once the signature is verified", async () => {
+    const { port } = listeners.s3.address;
+    const asking = async (url: string, method: string, buckets: string): Promise<(string | undefined)[]> => {
+      const { passed } = listeners.cache;
+      passed.length = 0;
+      const headers = { host: `127.0.0.1:${port}`, origin: "https://viewer.example", "access-control-request-method": method };
+      await send(port, "OPTIONS", url.replace("/lake/", `/${buckets}/`), headers);
+      return passed.map(({ onBehalfOf }) => onBehalfOf);
+    };
+    expect(await asking(presignedUrl("ada", "/lake/public/a"), "GET", "lake")).toEqual(["ada"]);
+    expect(await asking(presignedUrl("bob", "/other/public/a"), "GET", "other")).toEqual(["bob"]);
+    // For another method, or another bucket, the signature is wrong. The rules of these buckets are not remembered yet.
+    expect(await asking(presignedUrl("ada", "/other/public/a"), "PUT", "other")).toEqual([undefined]);
+    expect(await asking(presignedUrl("wrong", "/lake/public/a"), "GET", "lake")).toEqual([undefined]);
+    expect(await asking("/third/public/a", "GET", "third")).toEqual([undefined]);
   });
 });

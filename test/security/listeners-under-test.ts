@@ -81,10 +81,11 @@ export class ListenersUnderTest implements AsyncDisposable {
     const grpc = await GrpcListener.open(options);
     const writes = settings.writes !== "off";
     const overHttp = { ...options, writes, socketCalls: undefined, notReadyReasons: () => [] };
+    const cors = new Cors(() => undefined);
     const page = textPage("text/plain", () => "status");
     const pages = new Map(["/status", "/metrics"].map((path) => [path, page] as const));
-    const http = await HttpListener.open({ ...overHttp, name: "http", site: objectSite(PREFIXED, new Cors(() => [])), pages });
-    const site = objectSite({ form: "root", domains: settings.s3Domain }, new Cors(() => []));
+    const http = await HttpListener.open({ ...overHttp, name: "http", site: objectSite(PREFIXED, cors), pages });
+    const site = objectSite({ form: "root", domains: settings.s3Domain }, cors);
     const s3 = await HttpListener.open({ ...overHttp, name: "s3", site, pages: new Map() });
     const listeners = new ListenersUnderTest({ security, clients }, { grpc, http, s3 });
     listeners.cache.objects.set(URL, Buffer.from(BYTES));

@@ -31,7 +31,7 @@ const cluster = await Cluster.start({
   names: namesOf(MEMBERS),
   pods: async ({ directory, places, port }) =>
     values.changes ? EmulatedPods.start(directory) : staticPods(places, port, () => places, true),
-  flags: ["--writes", "anonymous", "--member-timeout", "1s"],
+  flags: ["--writes", "anonymous", "--member-timeout", "1s", "--leave-after", "5s"],
   sizes: [],
 });
 const pairs = new WrittenPairs(new Chance(Number(values.seed)), () =>

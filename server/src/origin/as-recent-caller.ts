@@ -13,7 +13,7 @@ export function asRecentCaller(callers: RecentCallers): OriginWrapper {
     by: (request: R) => Promise<Answer>,
   ): Promise<Answer> => {
     const { ref, principal } = request;
-    const name = principal === CACHE_ITSELF && "key" in ref ? callers.of(ref.url) : undefined;
+    const name = principal === CACHE_ITSELF ? callerOf(request, callers) : undefined;
     if (name === undefined) return by(request);
     try {
       return await by({ ...request, principal: named(name) });
@@ -29,6 +29,12 @@ export function asRecentCaller(callers: RecentCallers): OriginWrapper {
       fetch: (request) => send(request, (sent) => next.fetch(sent)),
       ask: <Q extends OriginQuestion>(question: Q): Promise<AnswerTo<Q>> => send(question, (sent) => next.ask(sent)),
     });
+}
+
+/** For whom the cache itself sends a request. Undefined: for nobody with origin credentials of its own. */
+function callerOf(request: OriginRequest | OriginQuestion, callers: RecentCallers): string | undefined {
+  if ("onBehalfOf" in request && request.onBehalfOf !== undefined) return request.onBehalfOf;
+  return "key" in request.ref ? callers.of(request.ref.url) : undefined;
 }
 
 /** Whether the origin denies access, or does not accept the credentials. */

@@ -90,6 +90,8 @@ export interface PassQuestion extends RequestContext, Repetition {
   readonly query: readonly (readonly [name: string, value: string])[];
   /** Names in lower case. Headers of the connection, of signatures and of authentication are left out. */
   readonly headers: readonly (readonly [name: string, value: string])[];
+  /** The principal with origin credentials of its own for whom the cache itself asks. Absent: none. */
+  readonly onBehalfOf?: string | undefined;
 }
 
 /** Asks for the buckets of the store. */

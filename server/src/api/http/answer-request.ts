@@ -14,7 +14,7 @@ import { addCorsHeaders, answerPreflight, type Cors, corsQuestionOf } from "../s
 import type { CorsQuestion, CorsRule } from "../s3/cors-rules.js";
 import { type ErrorResponse, errorResponseOf, sendError } from "../s3/error-response.js";
 import { answerObject } from "../s3/object-answer.js";
-import { recognize } from "../s3/operations.js";
+import { type Operation, recognize } from "../s3/operations.js";
 import {
   type Addressing,
   isHost,
@@ -39,7 +39,7 @@ export function answerRequest(context: HttpContext, targets: TargetParser, cors:
     return;
   }
   const question = corsQuestionOf(context);
-  if (question === undefined) answerOwn(context, targets, serving);
+  if (question === undefined) answerOwn(context, targets, cors, serving);
   else answerForeignPage(context, targets, cors, question, serving);
 }
 
@@ -55,11 +55,11 @@ function answerAgain(context: HttpContext, target: ObjectTarget, addressing: Add
 }
 
 /** Authenticates a request, of a page or not, and answers it. */
-function answerOwn(context: HttpContext, targets: TargetParser, serving: () => Serving): void {
+function answerOwn(context: HttpContext, targets: TargetParser, cors: Cors, serving: () => Serving): void {
   const refuse = (error: ErrorResponse): void =>
     sendError(context, error, resourceOf(context.request.url ?? "", targets.addressing));
   const proceed = (): void => {
-    const error = answerOrReject(context, targets, serving());
+    const error = answerOrReject(context, targets, cors, serving());
     if (error !== undefined) refuse(error);
   };
   authenticateRequest(context, serving(), proceed, refuse);
@@ -166,15 +166,39 @@ function answerForeignPage(
     if (isPreflight) reject(answerPreflight(context, rules, question));
     else {
       addCorsHeaders(response, rules, question);
-      answerOwn(context, targets, serving);
+      answerOwn(context, targets, cors, serving);
     }
   };
   const bucket = bucketOf(context, targets);
   const { served: cache } = serving();
   // Without a bucket there are no rules.
-  const rules = bucket === undefined || cache === undefined ? [] : cors.rulesOf(bucket, cache, context);
+  const rules =
+    bucket === undefined || cache === undefined ? [] : cors.rulesOf(bucket, cache, context, signerOf(context, question));
   if (rules instanceof Promise) void rules.then((known) => context.signal.aborted || proceed(known));
   else proceed(rules);
+}
+
+/**
+ * The name of the principal that presigned the URL of a page's request. A preflight has the signature of the request that it announces,
+ * and none of its headers. Undefined: nobody did, or it cannot be verified, which the answer to the request itself says.
+ */
+function signerOf({ request, authentication }: HttpContext, { method }: CorsQuestion): string | undefined {
+  const { url = "", headers } = request;
+  if (!mayBePresigned(url)) return undefined;
+  try {
+    const found = authentication.authenticate(request.method === "OPTIONS" ? { method, url, headers: hostOf(headers) } : request);
+    if (found instanceof Promise) {
+      found.catch(() => {});
+      return undefined;
+    }
+    return found.method === "signature" ? found.name : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function hostOf({ host }: Request["headers"]): Request["headers"] {
+  return host === undefined ? {} : { host };
 }
 
 /** The bucket that a request names. Undefined: it names none, or is malformed, which its answer says. */
@@ -196,7 +220,7 @@ function resourceOf(url: string, { form }: Addressing): string {
   return scheme === undefined ? path : path.slice(scheme.length + 1) || "/";
 }
 
-function answerOrReject(context: HttpContext, targets: TargetParser, serving: Serving): ErrorResponse | undefined {
+function answerOrReject(context: HttpContext, targets: TargetParser, cors: Cors, serving: Serving): ErrorResponse | undefined {
   const { url = "", method = "", headers } = context.request;
   const malformed = malformedHead(context);
   if (malformed !== undefined) return malformed;
@@ -210,7 +234,7 @@ function answerOrReject(context: HttpContext, targets: TargetParser, serving: Se
   if (target.scope === "path" && isJsonPath(target.path)) return answerGcs(context, url, serving.served);
   if (target.scope === "path") return answerPage(context, target.path, serving);
   if (method !== "GET" && method !== "HEAD" && context.upload === undefined) return readOnly();
-  return answerS3(context, target, method, serving.served);
+  return answerS3(context, target, cors, serving.served);
 }
 
 /** The error of a request that no target can answer. */
@@ -251,7 +275,8 @@ function answerPage(context: HttpContext, path: string, serving: Serving): Error
   return undefined;
 }
 
-function answerS3(context: HttpContext, target: S3Target, method: string, cache: Cache | undefined): ErrorResponse | undefined {
+function answerS3(context: HttpContext, target: S3Target, cors: Cors, cache: Cache | undefined): ErrorResponse | undefined {
+  const { method = "" } = context.request;
   const recognized = recognize(method, target.scope, target.query);
   switch (recognized.kind) {
     case "unknown":
@@ -268,8 +293,17 @@ function answerS3(context: HttpContext, target: S3Target, method: string, cache:
     case "operation":
       if (cache === undefined) return starting(context.response);
       remember(context.request, target);
-      return answerOperation(context, cache, recognized.operation, target);
+      return answerOperation(
+        context,
+        changesCors(recognized.operation) ? cors.watch(cache) : cache,
+        recognized.operation,
+        target,
+      );
   }
+}
+
+function changesCors(operation: Operation): boolean {
+  return operation === "PutBucketCors" || operation === "DeleteBucketCors";
 }
 
 /** A plain request of an object has no query: it is a GetObject or a HeadObject, as those that repeat it. */

@@ -30,35 +30,70 @@ interface Remembered {
 
 type RulesContext = Pick<HttpContext, "clock">;
 
+/** Whose rules are asked for. */
+interface RulesQuestion {
+  readonly bucket: string;
+  /** The principal that signed the page's request, by its name. Undefined: nobody. */
+  readonly signer: string | undefined;
+}
+
 /** The rules about pages of other origins: configured ones, or those that the bucket has at its origin, which are remembered. */
 export class Cors {
   readonly #originsOf: CorsOrigins;
   readonly #configured = new Map<readonly string[], readonly CorsRule[]>();
-  readonly #remembered = new BoundedMap<string, Remembered>(REMEMBERED_BUCKETS);
+  /** By signer and bucket. */
+  #remembered = new BoundedMap<string, Remembered>(REMEMBERED_BUCKETS);
   readonly #questions = new Map<string, Promise<readonly CorsRule[]>>();
 
   constructor(originsOf: CorsOrigins) {
     this.#originsOf = originsOf;
   }
 
-  /** The rules of a bucket; at once if they are configured or remembered. Never rejects: without an answer there are none. */
+  /**
+   * The rules of a bucket; at once if they are configured or remembered. Never rejects: without an answer there are none. `signer`: the
+   * name of the principal that signed the page's request. If it has origin credentials of its own, the origin is asked with them.
+   */
   rulesOf(
     bucket: BucketRef,
     cache: Pick<Cache, "ask">,
     context: RulesContext,
+    signer?: string | undefined,
   ): readonly CorsRule[] | Promise<readonly CorsRule[]> {
     const origins = this.#originsOf(bucket);
     if (origins !== undefined) return this.#readingRules(origins);
     if (bucket.scheme !== "s3") return [];
-    const key = bucket.bucket;
+    const key = keyOf({ bucket: bucket.bucket, signer });
     const known = this.#remembered.peek(key);
     if (known !== undefined && context.clock.monotonicMs() < known.untilMs) return known.rules;
     const running = this.#questions.get(key);
     if (running !== undefined) return running;
     if (this.#questions.size >= MAX_QUESTIONS) return known?.rules ?? [];
-    const question = this.#ask(bucket, cache, context).finally(() => this.#questions.delete(key));
+    const question = this.#remember({ bucket: bucket.bucket, signer }, cache, context).finally(() => {
+      if (this.#questions.get(key) === question) this.#questions.delete(key);
+    });
     this.#questions.set(key, question);
     return question;
+  }
+
+  /** The same cache; remembered rules are forgotten when a client changes those of a bucket through it. */
+  watch(next: Cache): Cache {
+    return {
+      open: (request) => next.open(request),
+      ask: async (question) => {
+        const changes = question.kind === "write" && !("key" in question.ref) && question.query.some(([name]) => name === "cors");
+        try {
+          return await next.ask(question);
+        } finally {
+          if (changes) this.#forget();
+        }
+      },
+    };
+  }
+
+  /** Questions that are on their way may get old rules: their answers are not remembered. */
+  #forget(): void {
+    this.#remembered = new BoundedMap(REMEMBERED_BUCKETS);
+    this.#questions.clear();
   }
 
   #readingRules(origins: readonly string[]): readonly CorsRule[] {
@@ -70,38 +105,50 @@ export class Cors {
     return rules;
   }
 
-  async #ask({ scheme, bucket }: BucketRef, cache: Pick<Cache, "ask">, { clock }: RulesContext): Promise<readonly CorsRule[]> {
+  async #remember(of: RulesQuestion, cache: Pick<Cache, "ask">, { clock }: RulesContext): Promise<readonly CorsRule[]> {
+    const remembered = this.#remembered;
     // Others may wait for the answer, too, so it does not end with the client that asked first.
     const limit = new AbortController();
-    const ref = { url: `${scheme}://${bucket}`, scheme, bucket };
     const cancel = clock.after(TIMEOUT_MS, () =>
-      limit.abort(new CacheError("DEADLINE_EXCEEDED", `${ref.url}: no CORS rules yet`)),
+      limit.abort(new CacheError("DEADLINE_EXCEEDED", `s3://${of.bucket}: no CORS rules yet`)),
     );
-    const question: PassQuestion = {
-      kind: "pass",
-      ref,
-      method: "GET",
-      query: [["cors", ""]],
-      headers: [],
-      // Preflights have no credentials, and the answer is used for all clients.
-      principal: CACHE_ITSELF,
-      signal: limit.signal,
-    };
     let [rules, forMs]: [readonly CorsRule[], number] = [[], FAILED_MS];
     try {
-      const answer = await cache.ask(question);
-      const document = (await wholeBody(answer, question, MAX_DOCUMENT_BYTES)).toString();
+      let answer = await ask(of, cache, limit.signal);
+      // Few may read the rules of a bucket. A browser needs them all the same.
+      if (answer.status === 403 && of.signer !== undefined) answer = await ask({ ...of, signer: undefined }, cache, limit.signal);
       // A bucket without rules is answered by 404.
       if (answer.status === 200 || answer.status === 404) forMs = RULES_MS;
-      if (answer.status === 200) rules = parseCorsRules(document);
+      if (answer.status === 200) rules = parseCorsRules(answer.document);
     } catch {
-      rules = this.#remembered.peek(bucket)?.rules ?? [];
+      rules = remembered.peek(keyOf(of))?.rules ?? [];
     } finally {
       cancel();
     }
-    this.#remembered.set(bucket, { rules, untilMs: clock.monotonicMs() + forMs });
+    remembered.set(keyOf(of), { rules, untilMs: clock.monotonicMs() + forMs });
     return rules;
   }
+}
+
+function keyOf({ bucket, signer }: RulesQuestion): string {
+  return `${bucket} ${signer ?? ""}`;
+}
+
+/** Asks the origin for the rules of a bucket. */
+async function ask({ bucket, signer }: RulesQuestion, cache: Pick<Cache, "ask">, signal: AbortSignal) {
+  const question: PassQuestion = {
+    kind: "pass",
+    ref: { url: `s3://${bucket}`, scheme: "s3", bucket },
+    method: "GET",
+    query: [["cors", ""]],
+    headers: [],
+    // Preflights have no credentials, and the answer is used for all clients.
+    principal: CACHE_ITSELF,
+    onBehalfOf: signer,
+    signal,
+  };
+  const answer = await cache.ask(question);
+  return { status: answer.status, document: (await wholeBody(answer, question, MAX_DOCUMENT_BYTES)).toString() };
 }
 
 /** What a page asks for; an error of S3 for a preflight that does not say it. Undefined: the request is no page's. */
