@@ -1,4 +1,5 @@
 import { checkUrlBeginning, headerPairs, type MemberInfo, parseObjectUrl } from "@frontcache/proto";
+import { checkIterable, checkObject, checkOptions } from "./argument-types.js";
 import { ClientCalls } from "./client-calls.js";
 import { ClientReads } from "./client-reads.js";
 import { type ClientPorts, ConnectedMembers, systemPorts } from "./connected-members.js";
@@ -14,7 +15,6 @@ import {
   type CallOptions,
   type ClientOptions,
   type ConnectOptions,
-  checkOptions,
   completeOptions,
   type ReadOptions,
   type StreamOptions,
@@ -40,6 +40,8 @@ export interface ReadRequest extends ReadOptions {
   /** S3: the ETag, with or without quotes; GCS: the generation. Default: the current version. */
   readonly version?: string | undefined;
 }
+
+const SELECTOR: ReadonlySet<string> = new Set(["url", "prefix", "version"]);
 
 /** What the cluster knows of an object. */
 export interface ObjectStat extends Omit<MemberStat, "headers" | "lacks" | "leaseMs"> {
@@ -103,7 +105,8 @@ export class CacheClient implements AsyncDisposable {
   }
 
   /** As `readRange`, with everything in one object; without a range the whole object. */
-  async read({ url, range, version, ...options }: ReadRequest): Promise<Buffer> {
+  async read(request: ReadRequest): Promise<Buffer> {
+    const { url, range, version, ...options } = checkObject("the request", request);
     if (range === undefined) return await this.readObject(url, version, options);
     return await this.readRange(url, range[0], range[1], version, options);
   }
@@ -120,6 +123,7 @@ export class CacheClient implements AsyncDisposable {
    */
   async readRanges(url: string, ranges: readonly Range[], version = "", options: CallOptions = {}): Promise<Buffer[]> {
     checkOptions(options, CALL_OPTIONS);
+    checkIterable("ranges", ranges);
     return await this.#reads.read(url, version, options, (reads, known) => readRanges(reads, ranges, known));
   }
 
@@ -165,6 +169,7 @@ export class CacheClient implements AsyncDisposable {
    */
   async warm(targets: Iterable<WarmTarget> | AsyncIterable<WarmTarget>, options: WarmOptions = {}): Promise<WarmSummary> {
     const using = { calls: this.#ports.connections.calls, owners: this.#connected.list, failover: this.#connected.failover };
+    checkIterable("targets", targets);
     return this.#calls.runLong("warming", options, async (call) => {
       if (!this.#connected.list.isReady) await this.#connected.list.ready(call);
       return await warmObjects(targets, options, using, call);
@@ -177,6 +182,7 @@ export class CacheClient implements AsyncDisposable {
    */
   async evict(selector: EvictSelector, options: CallOptions = {}): Promise<Evicted> {
     checkOptions(options, CALL_OPTIONS);
+    checkOptions(checkObject("the selector", selector), SELECTOR);
     const subject = "prefix" in selector ? checkUrlBeginning(selector.prefix) : parseObjectUrl(selector.url).url;
     const evicted = await this.#calls.run(subject, options, (call) =>
       this.#connected.ask(subject, call, (address) => this.#ports.connections.calls.evict(address, selector, call)),

@@ -1,20 +1,13 @@
 import { Readable } from "node:stream";
 import { checkRange, parseObjectUrl } from "@frontcache/proto";
+import { checkOptions } from "./argument-types.js";
 import type { ClientCalls } from "./client-calls.js";
 import type { ClientPorts } from "./connected-members.js";
 import type { RunningCall } from "./members/running-call.js";
 import type { CurrentVersion } from "./near/leased-versions.js";
 import type { NearCache } from "./near/near-cache.js";
 import { type ObjectReads, type Range, readCurrent, readSuffix } from "./object-reads.js";
-import {
-  checkOptions,
-  memoryOf,
-  READ_OPTIONS,
-  type ReadOptions,
-  STREAM_OPTIONS,
-  type StreamOptions,
-  unquoted,
-} from "./options.js";
+import { memoryOf, READ_OPTIONS, type ReadOptions, STREAM_OPTIONS, type StreamOptions, unquoted } from "./options.js";
 import { type ByteStream, RangeStream } from "./range-stream.js";
 import { type RequestedRange, readRange } from "./read-range.js";
 

@@ -1,4 +1,5 @@
 import { CacheError, checkRange, outOfRange } from "@frontcache/proto";
+import { checkIterable } from "./argument-types.js";
 import type { RunningCall } from "./members/running-call.js";
 import { concurrently } from "./read-range.js";
 
@@ -71,7 +72,9 @@ export function readSuffix(reads: ObjectReads, [offset, length]: Range, version:
  * one of them begins past the object's end.
  */
 export async function readRanges(reads: ObjectReads, ranges: readonly Range[], version: string): Promise<Buffer[]> {
-  for (const [offset, length] of ranges) {
+  for (const range of ranges) {
+    checkIterable("a range", range);
+    const [offset, length] = range;
     if (offset < 0) checkSuffix(reads.url, offset, length);
     else checkRange(reads.url, offset, length);
   }

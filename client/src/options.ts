@@ -1,4 +1,5 @@
 import { CacheError, isListenerAddress, versionOfEntityTag } from "@frontcache/proto";
+import { checkOptions, checkText } from "./argument-types.js";
 import type { Log } from "./client-log.js";
 import type { FallbackOptions } from "./fallback/fallback.js";
 import { type Access, accessOf, type TlsOptions } from "./members/access.js";
@@ -161,8 +162,6 @@ export function completeOptions(given: ConnectOptions): ClientOptions {
   checkWhole("streamBlocks", options.streamBlocks, 1_024);
   checkWhole("attempts", options.attempts, 1_000);
   checkVolumes(options.localVolumes);
-  if (typeof options.lazy !== "boolean") throw new CacheError("INVALID_ARGUMENT", `lazy ${options.lazy} is not true or false`);
-  if (log !== undefined && typeof log !== "function") throw new CacheError("INVALID_ARGUMENT", "log is not a function");
   if (fallback !== undefined) checkFallback(fallback);
   return options;
 }
@@ -259,19 +258,9 @@ export const CALL_OPTIONS: ReadonlySet<string> = new Set<keyof CallOptions>(["si
 export const READ_OPTIONS: ReadonlySet<string> = new Set<keyof ReadOptions>(["signal", "deadlineMs", "into"]);
 export const STREAM_OPTIONS: ReadonlySet<string> = new Set<keyof StreamOptions>(["signal", "deadlineMs", "reuse"]);
 
-/** Throws INVALID_ARGUMENT if there is an option that nobody knows, which is probably misspelt. */
-export function checkOptions(options: object, known: ReadonlySet<string>): void {
-  if (typeof options !== "object" || options === null) {
-    throw new CacheError("INVALID_ARGUMENT", `the options are ${options === null ? "null" : typeof options}: give an object`);
-  }
-  for (const name in options) {
-    if (known.has(name)) continue;
-    throw new CacheError("INVALID_ARGUMENT", `the option ${JSON.stringify(name)} is unknown: use ${[...known].join(", ")}`);
-  }
-}
-
 /** Returns the version in an entity tag, or the version itself. */
 export function unquoted(version: string): string {
+  checkText("the version", version);
   return version.endsWith('"') ? (versionOfEntityTag(version) ?? version) : version;
 }
 

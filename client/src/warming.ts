@@ -1,9 +1,10 @@
 import { CacheError, parseObjectUrl, parsePrefixUrl, type WarmProgress } from "@frontcache/proto";
+import { checkObject, checkOptions } from "./argument-types.js";
 import { Batch } from "./batch.js";
 import { type FailoverOptions, orderByAvailability, withFailover } from "./members/failover.js";
 import type { MemberAddress, MemberCalls } from "./members/ports.js";
 import type { RunningCall } from "./members/running-call.js";
-import { checkOptions, checkWhole, unquoted } from "./options.js";
+import { checkWhole, unquoted } from "./options.js";
 import type { BlockOwners } from "./read-block.js";
 import { NOTHING_WARMED, WarmCount, type WarmSummary } from "./warm-count.js";
 
@@ -48,7 +49,7 @@ async function* inBatches(targets: Iterable<WarmTarget> | AsyncIterable<WarmTarg
   const urls = new Batch<string>();
   for await (const target of targets) {
     if (typeof target !== "string") {
-      yield { prefix: parsePrefixUrl(target.prefix).url };
+      yield { prefix: parsePrefixUrl(checkObject("a target", target).prefix).url };
       continue;
     }
     const full = urls.add(parseObjectUrl(target).url, Buffer.byteLength(target));

@@ -85,7 +85,7 @@ export function parsePrefixUrl(url: string): PrefixRef {
  * all objects. Returns the prefix, or throws INVALID_ARGUMENT.
  */
 export function checkUrlBeginning(text: string): string {
-  if (splitScheme(text) !== undefined) return text;
+  if (typeof text === "string" && splitScheme(text) !== undefined) return text;
   throw new CacheError("INVALID_ARGUMENT", `${quote(text)} begins no object's URL: write ${urlForms("bucket/prefix")}`);
 }
 
@@ -102,6 +102,8 @@ export function checkVersion(url: string, version: string | undefined): void {
 }
 
 function splitUrl(url: string): Omit<ObjectRef, "url"> {
+  // Callers in JavaScript pass anything.
+  if (typeof url !== "string") notAnObject(url);
   const { scheme, rest } = splitScheme(url) ?? notAnObject(url);
   const slash = rest.indexOf("/");
   const bucket = slash < 0 ? rest : rest.slice(0, slash);
@@ -126,6 +128,7 @@ function notAnObject(url: string): never {
 }
 
 /** Formats a URL for an error message: on one line and of bounded length. */
-function quote(url: string): string {
+function quote(url: unknown): string {
+  if (typeof url !== "string") return `${JSON.stringify(url)}`.slice(0, 200);
   return JSON.stringify(url.length > 200 ? `${url.slice(0, 200)}...` : url);
 }

@@ -1,4 +1,5 @@
 import { CacheError } from "@frontcache/proto";
+import { checkOptions } from "../argument-types.js";
 import { ask, type CredentialOptions, type Given, tokenSource } from "./credentials.js";
 import type { CallingMember } from "./member-handshake.js";
 
@@ -12,6 +13,8 @@ export interface TlsOptions {
   /** The name expected in members' certificates. Default: the host of each member's address. */
   readonly serverName?: string;
 }
+
+const TLS_OPTIONS: ReadonlySet<string> = new Set<keyof TlsOptions>(["ca", "cert", "key", "serverName"]);
 
 /** A client's credentials for members. They are read whenever they are needed, so they may be rotated. */
 export interface Access {
@@ -46,6 +49,12 @@ export function accessOf({ tls, ...credentials }: AccessOptions): Access {
 
 /** Node ignores a CA without certificates, for example a key, and then rejects every member's certificate. */
 function checkAuthorities(tls: TlsOptions): TlsOptions {
+  checkOptions(tls, TLS_OPTIONS);
+  for (const name of ["ca", "cert", "key"] as const) {
+    const pem: unknown = tls[name];
+    if (pem === undefined || typeof pem === "string" || Buffer.isBuffer(pem)) continue;
+    throw new CacheError("INVALID_ARGUMENT", `tls: ${name} is not PEM: give a text or a Buffer`);
+  }
   if (tls.ca === undefined || /-----BEGIN (?:TRUSTED )?CERTIFICATE-----/.test(tls.ca.toString("latin1"))) return tls;
   throw new CacheError("INVALID_ARGUMENT", "tls: ca contains no certificate: give the authorities' certificates in PEM");
 }

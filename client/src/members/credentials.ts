@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { type AccessKey, CacheError, signAccessKeyToken } from "@frontcache/proto";
+import { checkObject } from "../argument-types.js";
 
 /** A value, or a function that returns it and is called whenever it is needed. */
 export type Given<Value> = Value | (() => Value);
@@ -59,6 +60,7 @@ function givenToken(token: Given<string>): () => string {
 
 /** If the file cannot be read or contains no token, the last token stays in use. Without one, the call fails. */
 function tokenInFile(path: string, clock: CredentialClock): () => string {
+  if (path === "") throw new CacheError("INVALID_ARGUMENT", "tokenFile is empty: give the path of a file");
   let current: string | undefined;
   let nextReadMs = Number.NEGATIVE_INFINITY;
   return () => {
@@ -109,15 +111,15 @@ export function ask<Value>(option: "tls" | "token" | "accessKey", get: () => Val
 
 /** Checks that a token fits into a header. The message does not contain the token. */
 function checkToken(token: string): string {
-  if (TOKEN.test(token)) return token;
+  if (typeof token === "string" && TOKEN.test(token)) return token;
   throw new CacheError("INVALID_ARGUMENT", "the token is invalid: use A-Z a-z 0-9 . _ ~ + / - on one line");
 }
 
 /** The message does not contain the secret. */
 function checkKey(key: AccessKey): AccessKey {
-  const { accessKeyId, secretAccessKey, sessionToken = "" } = key;
+  const { accessKeyId, secretAccessKey, sessionToken = "" } = checkObject("accessKey", key);
   const isValid = /^[\w-]{3,128}$/.test(accessKeyId) && typeof secretAccessKey === "string" && secretAccessKey !== "";
-  if (isValid && sessionToken.length <= 4_096) return key;
+  if (isValid && typeof sessionToken === "string" && sessionToken.length <= 4_096) return key;
   throw new CacheError(
     "INVALID_ARGUMENT",
     "accessKey is invalid: give accessKeyId, secretAccessKey and, if needed, sessionToken",

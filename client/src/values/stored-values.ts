@@ -6,9 +6,10 @@ import {
   type ValueDescription,
   type ValueInfo,
 } from "@frontcache/proto";
+import { checkOptions } from "../argument-types.js";
 import type { CallLimits } from "../members/ports.js";
 import type { ValueAnswerTo, ValueBody, ValueQuestion } from "../members/value-transport.js";
-import { type CallOptions, checkOptions } from "../options.js";
+import type { CallOptions } from "../options.js";
 import { openSource, type PutBody } from "../writing/put-source.js";
 import { type AskValuesWith, askValues, orUndefined, type ValueCall } from "./ask-values.js";
 import { LatencyStats, type ValueClientStats } from "./latency-stats.js";

@@ -1,8 +1,9 @@
-import { parseObjectUrl } from "@frontcache/proto";
+import { parseObjectUrl, parsePrefixUrl } from "@frontcache/proto";
+import { checkIterable, checkOptions } from "../argument-types.js";
 import type { ClientCalls } from "../client-calls.js";
 import type { RunningCall } from "../members/running-call.js";
 import type { NearCache } from "../near/near-cache.js";
-import { CALL_OPTIONS, type CallOptions, checkOptions } from "../options.js";
+import { CALL_OPTIONS, type CallOptions } from "../options.js";
 import { type CopySource, copyObject } from "./copy-object.js";
 import { type DeleteSummary, deleteObject, deleteObjects } from "./delete-objects.js";
 import { LIST_OPTIONS, type ListedObject, type ListedPrefix, type ListOptions, listPage } from "./list-objects.js";
@@ -41,6 +42,7 @@ export class ObjectWrites {
 
   async deleteAll(urls: Iterable<string> | AsyncIterable<string>, options: CallOptions): Promise<DeleteSummary> {
     checkOptions(options, CALL_OPTIONS);
+    checkIterable("urls", urls);
     const drop = (url: string): void => void this.#near?.drop({ url });
     return await this.#write("deleting objects", options, (using, call, deadlineMs) =>
       deleteObjects(urls, drop, using, call, deadlineMs),
@@ -49,6 +51,7 @@ export class ObjectWrites {
 
   async *list(url: string, options: ListOptions): AsyncGenerator<ListedObject | ListedPrefix, void> {
     checkOptions(options, LIST_OPTIONS);
+    parsePrefixUrl(url);
     const { sendWith } = this.#calls.connected;
     let token: string | undefined;
     do {
