@@ -247,6 +247,7 @@ export class CacheClient implements AsyncDisposable {
     const { clock } = this.#ports;
     return new ValueObjects(bucket, {
       ...this.#connected.valuesWith,
+      fileOf: (value) => this.#connected.fileOf(value),
       nowMs: () => clock.monotonicMs(),
       after: (ms, run) => clock.after(ms, run),
       run: (subject, { isLong = false, ...options }, work) => {

@@ -1,4 +1,4 @@
-import { CacheError } from "@frontcache/proto";
+import { CacheError, type ValueInfo, valueBlock } from "@frontcache/proto";
 import type { LogEntry } from "./client-log.js";
 import { Fallback } from "./fallback/fallback.js";
 import { LocalReads } from "./local/local-reads.js";
@@ -152,6 +152,13 @@ export class ConnectedMembers {
     if (this.fallback === undefined) return await atMembers();
     const info = await this.fallback.stat(url, version, this.list.addressesOf(url, 0), call, atMembers);
     return "cachedBytes" in info ? info : { ...info, cachedBytes: 0 };
+  }
+
+  /** Returns the path of a file on this host that begins with the bytes of a value of one block. Undefined: there is none. */
+  async fileOf({ url, version, size }: ValueInfo): Promise<string | undefined> {
+    const { geometry } = this.list;
+    if (this.local === undefined || size === 0 || size > geometry.blockBytes) return undefined;
+    return await this.local.pathOf(valueBlock(url, version, 0), size, geometry);
   }
 
   /** Closes all connections; resolves when all are closed. */

@@ -76,6 +76,7 @@ export * from "./object-url.js";
 export * from "./read-range-codec.js";
 export * from "./request-codec.js";
 export * from "./ring.js";
+export * from "./value-block.js";
 export * from "./value-headers.js";
 export * from "./value-messages.js";
 export * from "./values.js";

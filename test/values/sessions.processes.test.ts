@@ -1,9 +1,14 @@
 import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { setTimeout } from "node:timers/promises";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { connectClient, MemberProcess, temporaryDirectory } from "../e2e/member-process.js";
+
+/** The constructor of functions from their text. */
+const AsyncFunction = (async () => {}).constructor as new (...source: string[]) => (...parameters: unknown[]) => Promise<void>;
 
 /** A command of a session, and the output that the document states. */
 interface Step {
@@ -32,7 +37,7 @@ beforeAll(async () => {
     "--filestore-listen",
     "127.0.0.1:0",
   ];
-  for (const bucket of ["elcache", "filestore", "features:1h"]) flags.push("--cache-bucket", bucket);
+  for (const bucket of ["elcache", "filestore", "features:1h", "files"]) flags.push("--cache-bucket", bucket);
   member = await MemberProcess.start({ endpoint: "http://127.0.0.1:1", cacheDirectory: join(directory.path, "cache"), flags });
 });
 afterAll(async () => {
@@ -56,6 +61,22 @@ describe.each([
       expect(`${command}\n${stdout}`).toBe(`${command}\n${output}`);
     }
   });
+});
+
+it("the session in docs/filezcache.md has the results that the document states", async () => {
+  const code = readFileSync(join(import.meta.dirname, "..", "..", "docs", "filezcache.md"), "utf8")
+    .split("```ts session\n")[1]!
+    .split("```")[0]!
+    .trim()
+    .split("\n");
+  // An expression with its result in the next line, or a declaration without one.
+  const steps = code.map((line, at) => (code[at + 1]?.startsWith("// ") ? `results.push(await (${line}));` : line));
+  const expected = code.filter((line) => line.startsWith("// ")).map((line) => line.slice("// ".length));
+  await using client = await connectClient({ endpoint: member.grpc, localVolumes: [join(directory.path, "cache")] });
+  const results: unknown[] = [];
+  const session = new AsyncFunction("client", "results", "readFileSync", "text", "setTimeout", steps.join("\n"));
+  await session(client, results, readFileSync, text, setTimeout);
+  expect(results.map(String)).toEqual(expected);
 });
 
 it("values are the same through all interfaces", async () => {

@@ -62,6 +62,22 @@ export class LocalFiles {
     return file;
   }
 
+  /** Returns the path of a block's file whose first `length` bytes are cached and match the footer. Undefined: no volume has it. */
+  async pathOf(id: BlockId, length: number, geometry: Geometry): Promise<string | undefined> {
+    const digest = blockDigest(id, geometry.blockBytes);
+    for (const volume of this.#volumes) {
+      if (this.#closed || volume.abandonedReads > 0) continue;
+      const path = blockPath(volume.path, digest);
+      const file = await LocalFile.open(path, id, volume, geometry, this.#clock.monotonicMs());
+      if (file === undefined) continue;
+      const isWhole = length <= file.length && file.isCached(0, length);
+      const closing = file.retire().finally(() => this.#closing.delete(closing));
+      this.#closing.add(closing);
+      if (isWhole) return path;
+    }
+    return undefined;
+  }
+
   /** Abandons a lookup of `find`. Its volume is not used until the lookup settles. */
   abandon(opening: Promise<LocalFile | undefined>): void {
     for (const { file, at } of this.#opening.values()) {

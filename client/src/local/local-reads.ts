@@ -83,6 +83,11 @@ export class LocalReads {
     return file instanceof Promise ? this.#readOpened(file, landing, limits) : this.#readFrom(file, landing, limits);
   }
 
+  /** Returns the path of the file of a block that has at least `length` bytes, of which all are cached. Undefined: there is none here. */
+  pathOf(id: BlockId, length: number, geometry: Geometry): Promise<string | undefined> {
+    return this.#files.pathOf(id, length, geometry);
+  }
+
   /** Looks a block up at its next read: this process has written its file. */
   expect(id: BlockId, geometry: Geometry): void {
     this.#files.expect(id, geometry);

@@ -24,6 +24,12 @@ export interface ReadStreamOptions extends CallOptions {
 export interface FoundValue {
   /** Of a value that is still being written, `size` is what has arrived, if its size is not known. */
   readonly info: ValueInfo;
+  /**
+   * Path of a file on this host whose first `info.size` bytes are the value: for `sendfile`, for example. Lock the value as long as the
+   * file must stay. Absent: the value is still being written, has more than one block, or is not on one of the client's `localVolumes`.
+   */
+  readonly file?: string;
+  /** The bytes. Destroy it if they are not read. */
   readonly stream: ByteStream;
 }
 

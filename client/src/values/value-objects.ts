@@ -40,9 +40,15 @@ export class ValueObjects extends ElCacheValues {
     return await writer.finish();
   }
 
-  /** Opens a value, complete or still being written; undefined: no such value. */
+  /** Opens a value, complete or still being written, with its file if that is on this host; undefined: no such value. */
   async lookup(key: string, options: CallOptions = {}): Promise<FoundValue | undefined> {
-    return await orUndefined(this.readStream(key, { ...options, follow: true }));
+    const found = await orUndefined(this.readStream(key, { ...options, follow: true }));
+    const file = found && (await this.using.fileOf?.(found.info));
+    if (found === undefined || file === undefined) return found;
+    // Of a value that is being written, the file may have what has arrived.
+    const complete = await this.metadata(key, options);
+    const isComplete = complete?.version === found.info.version && complete.size === found.info.size;
+    return isComplete ? { ...found, file } : found;
   }
 
   /** Waits until a value is complete and copies it to a local file. The file appears when it is whole. Undefined: there is no value. */

@@ -1,7 +1,6 @@
-import { hash } from "node:crypto";
 import { crc32 } from "node:zlib";
-import { CacheError, type Geometry, segmentCount, type ValueEntry } from "@frontcache/proto";
-import type { BlockId, BlockPin } from "../storage/block.js";
+import { CacheError, type Geometry, segmentCount, type ValueEntry, valueBlock, valueBlockUrl } from "@frontcache/proto";
+import type { BlockPin } from "../storage/block.js";
 import type { BlockStore } from "../storage/block-store.js";
 
 /** The blocks of values in the block store. Each is an object of its own there, because the size of a value may be unknown at first. */
@@ -21,13 +20,13 @@ export class ValueBlocks {
     const { blockBytes } = this.geometry;
     for (let index = 0, start = 0; start < size; index++, start += blockBytes) {
       const segments = segmentCount(Math.min(blockBytes, size - start), this.geometry);
-      if (!this.#store.contains(blockOf(url, stored, index), segments)) return false;
+      if (!this.#store.contains(valueBlock(url, stored, index), segments)) return false;
     }
     return true;
   }
 
   pin(url: string, stored: string, index: number): BlockPin | undefined {
-    return this.#store.pin(blockOf(url, stored, index));
+    return this.#store.pin(valueBlock(url, stored, index));
   }
 
   /** Keeps all blocks of a value from being evicted until the returned function is called. */
@@ -44,7 +43,7 @@ export class ValueBlocks {
 
   /** Writes a segment of a block of `blockLength` bytes. Rejects with RESOURCE_EXHAUSTED if there is no space. */
   async write(url: string, stored: string, index: number, blockLength: number, segment: number, bytes: Buffer): Promise<void> {
-    const id = blockOf(url, stored, index);
+    const id = valueBlock(url, stored, index);
     const reservation = await this.#store.reserve(id, bytes.length);
     if (reservation !== undefined) {
       try {
@@ -60,7 +59,7 @@ export class ValueBlocks {
 
   /** Drops a segment, which will be written anew. */
   drop(url: string, stored: string, index: number, segment: number): Promise<void> {
-    return this.#store.drop(blockOf(url, stored, index), segment);
+    return this.#store.drop(valueBlock(url, stored, index), segment);
   }
 
   /** Marks a version as being read: `remove` waits for the returned function. */
@@ -89,7 +88,7 @@ export class ValueBlocks {
 
   async #remove(url: string, stored: string, blocks: number): Promise<void> {
     for (let index = 0; index < blocks; index++) {
-      const id = blockOf(url, stored, index);
+      const id = valueBlock(url, stored, index);
       await this.#store.evict({ url: id.url, version: id.version });
     }
   }
@@ -101,7 +100,7 @@ export class ValueBlocks {
   /** Removes the blocks of all other versions than these. */
   async removeUnknown(known: Iterable<{ readonly url: string; readonly stored: string }>): Promise<void> {
     const names = new Set<string>();
-    for (const { url, stored } of known) names.add(`${blockUrl(url)} ${stored}`);
+    for (const { url, stored } of known) names.add(`${valueBlockUrl(url)} ${stored}`);
     const unknown = [...this.#store.ids("cache://")].filter(({ url, version }) => {
       return !names.has(`${url} ${version.slice(0, version.lastIndexOf("."))}`);
     });
@@ -116,20 +115,6 @@ export class ValueBlocks {
   }
 }
 
-function blockOf(url: string, stored: string, index: number): BlockId {
-  return { url: blockUrl(url), version: `${stored}.${index}`, offset: 0 };
-}
-
 function nameOf(url: string, stored: string): string {
   return `${stored} ${url}`;
 }
-
-/** The URL that the blocks of a value have in the block store: those of long keys would not fit into the files' footers. */
-function blockUrl(url: string): string {
-  if (url.length <= MOST_URL_LENGTH / 3 || Buffer.byteLength(url) <= MOST_URL_LENGTH) return url;
-  const slash = url.indexOf("/", "cache://".length);
-  return `${url.slice(0, slash)}/~${hash("sha256", url)}`;
-}
-
-/** As long as those of objects in stores. */
-const MOST_URL_LENGTH = 1_024;
