@@ -69,8 +69,8 @@ export class HttpConnection implements Dialed {
   /** Undefined after the preamble, and on connections without one. */
   #preamble: Preamble | undefined;
   #connected = false;
-  /** Whether a body was drained since the last request was sent. */
-  #isDrained = false;
+  /** Whether the next body is likely to be drained: the last one was, or would have been if it had not arrived at once. */
+  #drainsNext = false;
   /** The buffer that the socket's next read fills. */
   #next: Buffer = anywhere;
   #closedHere = false;
@@ -124,7 +124,7 @@ export class HttpConnection implements Dialed {
     if (mostBytes === 0 || descriptor < 0) return 0;
     const bytes = move(descriptor, mostBytes);
     if (bytes <= 0) return 0;
-    this.#isDrained = true;
+    this.#drainsNext = true;
     call.answer.drained(bytes);
     if (!call.answer.complete) call.onBytes(false);
     else {
@@ -218,7 +218,7 @@ export class HttpConnection implements Dialed {
   }
 
   #send(call: HttpCall, reply = ""): void {
-    this.#isDrained = false;
+    this.#drainsNext = false;
     const { request, requestBody } = call;
     const socket = this.#socket!;
     if (requestBody !== undefined) socket.cork();
@@ -237,7 +237,7 @@ export class HttpConnection implements Dialed {
 
   #nextBuffer(): Buffer {
     const call = this.#call;
-    if (call === undefined) return this.#isDrained ? probe : anywhere;
+    if (call === undefined) return this.#drainsNext ? probe : anywhere;
     if (call.isDrained === true) return probe;
     try {
       return call.answer.room() ?? anywhere;
@@ -291,6 +291,7 @@ export class HttpConnection implements Dialed {
 
   #complete(call: HttpCall): void {
     this.#call = undefined;
+    if (call.drainsLikely === true) this.#drainsNext = true;
     this.#used = true;
     call.onComplete();
     if (this.#gone) return;

@@ -6,6 +6,8 @@ import type { ResponseReader } from "./response-reader.js";
 export interface HttpCall {
   /** Whether the body is to be drained: see `HttpConnection.drain`. Absent: no. */
   readonly isDrained?: boolean;
+  /** Whether bodies like this one are to be drained, also if all of it has arrived already. Absent: no. */
+  readonly drainsLikely?: boolean;
   /** The head of the request, in Latin-1, with its blank line. */
   readonly request: string;
   /** The body of the request. Absent: none. */

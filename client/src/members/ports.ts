@@ -107,6 +107,8 @@ export interface AnswerSource {
 export interface ReadTarget {
   /** Whether the bytes are taken by `AnswerSource.drain`. Then the source receives as few as possible itself. Absent: no. */
   readonly isDrained?: boolean;
+  /** Whether the bytes of reads like this one are taken so, also if all of them have been received already. Absent: no. */
+  readonly drainsLikely?: boolean;
   /** Returns the request for the missing bytes. Its response becomes the current one. */
   nextRequest(): ReadRequest;
   /** Call when that request is sent: from then on, the member may have worked on it. */

@@ -227,12 +227,15 @@ class MemberRead extends BlockLanding implements ObjectRead {
 
   /** Whether the missing bytes are to be moved through pipes. */
   get isDrained(): boolean {
-    return (
-      (this.#mayPipe ?? this.#reads.mayPipe) &&
-      this.length - this.landedBytes >= PIPED_BYTES &&
-      this.#source?.drain !== undefined &&
-      this.#reads.pipes?.available === true
-    );
+    return this.drainsLikely && this.length - this.landedBytes >= PIPED_BYTES && this.#source?.drain !== undefined;
+  }
+
+  /**
+   * A response of this size is moved through a pipe, unless its connection has received all of it before its head was known. That
+   * happens once: then the connection's next response is received in part (measured: 64 KiB cost 15 % less than by copies).
+   */
+  get drainsLikely(): boolean {
+    return (this.#mayPipe ?? this.#reads.mayPipe) && this.length >= PIPED_BYTES && this.#reads.pipes?.available === true;
   }
 
   /** Nothing more comes from members. `failure`: why, if bytes are missing. */

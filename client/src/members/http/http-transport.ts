@@ -186,6 +186,10 @@ class HttpRead extends HttpAnswer implements HttpCall, WaitingCall {
     return this.to.target.isDrained === true;
   }
 
+  get drainsLikely(): boolean {
+    return this.to.target.drainsLikely === true;
+  }
+
   override drain(move: MoveBytes): number {
     return this.#connection?.drain(this, move) ?? 0;
   }
