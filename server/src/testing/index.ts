@@ -97,6 +97,7 @@ export { loadLibc } from "../storage/mapping/libc.js";
 export { noMapping, openMapper } from "../storage/mapping/mapping.js";
 // Fakes and fixtures.
 export * from "./answer-fixture.js";
+export { breakableValueRules } from "./broken-value-rules.js";
 export { GrpcFixture } from "./grpc-fixture.js";
 export * from "./http-fixture.js";
 export * from "./member-fixture.js";
@@ -118,3 +119,4 @@ export * from "./signing-issuer.js";
 export * from "./storage-invariants.js";
 export * from "./store-fixture.js";
 export * from "./value-listener.js";
+export { simulateValues } from "./values-simulation.js";

@@ -1,8 +1,8 @@
 import type { CacheError } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
-import { ANONYMOUS } from "../security/principal.js";
-import type { ValueConflict, ValueEvent, ValueRequest, Values } from "../values/values.js";
+import type { ValueConflict, ValueEvent, Values } from "../values/values.js";
 import { bytesOf } from "./memory-values.js";
+import { patterned, requestOf } from "./value-samples.js";
 
 /** An implementation under test. */
 export interface ValuesUnderTest {
@@ -10,17 +10,6 @@ export interface ValuesUnderTest {
   /** Lets time pass. */
   advance(byMs: number): Promise<void>;
   close(): Promise<void>;
-}
-
-/** Bytes that differ at each position. */
-export function patterned(size: number, seed = 1): Buffer {
-  const bytes = Buffer.alloc(size);
-  for (let at = 0; at < size; at++) bytes[at] = (at * 31 + (at >> 8) * 17 + seed * 101) & 0xff;
-  return bytes;
-}
-
-export function requestOf(key: string): ValueRequest {
-  return { url: `cache://bucket/${key}`, principal: ANONYMOUS, signal: new AbortController().signal };
 }
 
 /** A body whose pieces the test sends. */

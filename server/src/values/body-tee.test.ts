@@ -5,13 +5,13 @@ import { BodyTee } from "./body-tee.js";
 
 const PIECE_BYTES = 1 << 20;
 
-/** A body whose pieces are numbered, and which counts those that were taken. */
-function bodyOf(pieces: number): AsyncIterable<Uint8Array> & { taken: number } {
+/** A body whose pieces are numbered, and which counts those that were read. */
+function bodyOf(pieces: number): AsyncIterable<Uint8Array> & { readCount: number } {
   const body = {
-    taken: 0,
+    readCount: 0,
     async *[Symbol.asyncIterator]() {
       for (let i = 0; i < pieces; i++) {
-        body.taken++;
+        body.readCount++;
         yield Buffer.alloc(PIECE_BYTES, i);
       }
     },
@@ -45,15 +45,32 @@ describe("one body for several takers", () => {
     const body = bodyOf(10);
     const running = tee.run(body);
     await turns();
-    expect(body.taken).toBe(3);
+    expect(body.readCount).toBe(3);
     await slow.next();
     await turns();
-    expect(body.taken).toBe(4);
+    expect(body.readCount).toBe(4);
     clock.advance(10_000);
     await running;
     expect(await fast).toHaveLength(10);
     await expect(slow.next()).rejects.toMatchObject({ code: "DEADLINE_EXCEEDED" });
     expect(clock.waits).toBe(0);
+  });
+
+  it("says of each piece when no taker uses it any more, unless one has ended before", async () => {
+    const freed: number[] = [];
+    const body = { ...bodyOf(8), taken: (piece: Uint8Array) => void freed.push(piece[0]!) };
+    const tee = new BodyTee(new ManualClock());
+    const [one, other] = [tee.branch(), tee.branch()];
+    const running = tee.run(body);
+    const take = async (branch: typeof one): Promise<void> => branch.taken!((await branch.next()).value);
+    for (let piece = 0; piece < 2; piece++) await take(one);
+    expect(freed).toEqual([]);
+    await take(other);
+    expect(freed).toEqual([0]);
+    await other.return!();
+    for (let piece = 2; piece < 8; piece++) await take(one);
+    await running;
+    expect(freed).toEqual([0]);
   });
 
   it("stops reading the body when nobody takes it any more", async () => {
@@ -64,7 +81,7 @@ describe("one body for several takers", () => {
     await branch.next();
     await branch.return!();
     await running;
-    expect(body.taken).toBeLessThan(10);
+    expect(body.readCount).toBeLessThan(10);
   });
 
   it("ends all takers with the error of the body", async () => {

@@ -1,6 +1,26 @@
 import { CacheError } from "@frontcache/proto";
 import type { Clock } from "../runtime/clock.js";
 
+/** A body in pieces. */
+export interface BodyPieces extends AsyncIterable<Uint8Array> {
+  /** A piece is not used any more. Called in the order of the pieces, or not at all. Absent: nobody waits for it. */
+  taken?(piece: Uint8Array): void;
+}
+
+/** The same body, of which `onPiece` gets each piece before it is used, and `onEnd` is called at its end. Both may throw. */
+export function watched(body: BodyPieces, onPiece: (piece: Uint8Array) => void, onEnd: () => void = () => {}): BodyPieces {
+  return {
+    async *[Symbol.asyncIterator]() {
+      for await (const piece of body) {
+        onPiece(piece);
+        yield piece;
+      }
+      onEnd();
+    },
+    taken: (piece) => body.taken?.(piece),
+  };
+}
+
 /** Bytes that may wait for one branch; then the body waits. */
 const WINDOW_BYTES = 2 << 20;
 /** A branch that takes nothing for so long, although bytes wait for it, has failed. */
@@ -9,6 +29,11 @@ const STALLED_MS = 10_000;
 /** One body for several takers. Each gets all pieces at its own pace. The body waits for the slowest one. */
 export class BodyTee {
   readonly #branches = new Set<Branch>();
+  /** How many branches there were at first. */
+  #takers = 0;
+  /** How many branches use a piece. */
+  readonly #using = new Map<Uint8Array, number>();
+  #onTaken: (piece: Uint8Array) => void = () => {};
   readonly #clock: Pick<Clock, "after">;
 
   constructor(clock: Pick<Clock, "after">) {
@@ -16,26 +41,44 @@ export class BodyTee {
   }
 
   /** The pieces for one taker. Call it before `run`. Returning from it ends it. */
-  branch(): AsyncIterableIterator<Uint8Array> {
-    const branch = new Branch(() => this.#branches.delete(branch));
+  branch(): BodyPieces & AsyncIterableIterator<Uint8Array> {
+    const branch = new Branch(
+      () => this.#branches.delete(branch),
+      (piece) => this.#takenByOne(piece),
+    );
     this.#branches.add(branch);
+    this.#takers++;
     return branch;
   }
 
   /** Reads the body, until its end or until nobody takes it. Rejects with the body's error, with which the branches end, too. */
-  async run(body: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<void> {
+  async run(body: BodyPieces): Promise<void> {
+    this.#onTaken = (piece) => body.taken?.(piece);
     try {
       for await (const piece of body) {
         if (piece.length === 0) continue;
+        // A taker that has ended may still be sending: then no memory is used again.
+        if (this.#branches.size < this.#takers) this.#onTaken = () => {};
+        this.#using.set(piece, this.#branches.size);
         for (const branch of this.#branches) branch.push(piece);
         for (const branch of this.#branches) if (branch.waitingBytes > WINDOW_BYTES) await this.#room(branch);
         if (this.#branches.size === 0) return;
       }
+      // Memory is freed with the body from now on.
+      this.#onTaken = () => {};
       for (const branch of [...this.#branches]) branch.end(undefined);
     } catch (error) {
       for (const branch of [...this.#branches]) branch.end(CacheError.from(error));
       throw error;
     }
+  }
+
+  #takenByOne(piece: Uint8Array): void {
+    const users = (this.#using.get(piece) ?? 1) - 1;
+    this.#using.set(piece, users);
+    if (users > 0) return;
+    this.#using.delete(piece);
+    this.#onTaken(piece);
   }
 
   async #room(branch: Branch): Promise<void> {
@@ -49,6 +92,8 @@ export class BodyTee {
 
 class Branch implements AsyncIterableIterator<Uint8Array> {
   readonly #onEnd: () => void;
+  /** Called when its taker does not use a piece any more. */
+  readonly taken: (piece: Uint8Array) => void;
   readonly #pieces: Uint8Array[] = [];
   #waitingBytes = 0;
   /** How it has ended: with an error, or behind the waiting pieces. Undefined: it has not. */
@@ -56,8 +101,9 @@ class Branch implements AsyncIterableIterator<Uint8Array> {
   #wakeTaker: (() => void) | undefined;
   #wakeBody: (() => void) | undefined;
 
-  constructor(onEnd: () => void) {
+  constructor(onEnd: () => void, onTaken: (piece: Uint8Array) => void) {
     this.#onEnd = onEnd;
+    this.taken = onTaken;
   }
 
   get waitingBytes(): number {

@@ -1,28 +1,36 @@
 import { CacheError, outOfRange, segmentCount, type ValueEntry } from "@frontcache/proto";
 import { TransientMap, untilAborted } from "@frontcache/proto/runtime";
 import type { BlockPin } from "../storage/block.js";
+import type { BodyPieces } from "./body-tee.js";
 import { SpanSet } from "./span-set.js";
 import type { ValueBlocks } from "./value-blocks.js";
 
 /** Memory of a member for segments that are being written. */
 const MOST_BUFFER_BYTES = 128 << 20;
 
-/** Counts the memory of all drafts. */
+/** Buffers that are kept to be used again: new memory of 1 MiB costs more than a copy into it. */
+const MOST_KEPT = 16;
+
+/** The memory of all drafts. */
 export class DraftMemory {
   #bytes = 0;
+  readonly #kept: Buffer[] = [];
 
   get bytes(): number {
     return this.#bytes;
   }
 
-  take(bytes: number): boolean {
-    if (this.#bytes + bytes > MOST_BUFFER_BYTES) return false;
+  /** Returns memory, which may contain anything; undefined: too much is used. `give` takes it back. */
+  take(bytes: number): Buffer | undefined {
+    if (this.#bytes + bytes > MOST_BUFFER_BYTES) return undefined;
     this.#bytes += bytes;
-    return true;
+    const kept = this.#kept.at(-1)?.length === bytes ? this.#kept.pop() : undefined;
+    return kept ?? Buffer.allocUnsafeSlow(bytes);
   }
 
-  give(bytes: number): void {
-    this.#bytes -= bytes;
+  give(buffer: Buffer): void {
+    this.#bytes -= buffer.length;
+    if (this.#kept.length < MOST_KEPT && buffer.length >= (this.#kept[0]?.length ?? 0)) this.#kept.push(buffer);
   }
 }
 
@@ -70,22 +78,24 @@ export class Draft {
   }
 
   /** Takes bytes from an offset on, as they arrive. Resolves with their number when all are in memory or on the disk. */
-  async writeAll(offset: number, bytes: Uint8Array | AsyncIterable<Uint8Array>): Promise<number> {
+  async writeAll(offset: number, bytes: Uint8Array | BodyPieces): Promise<number> {
     const { segmentBytes } = this.#geometry;
     // While a segment is written to the disk, the next one is received.
-    const running: { readonly written: Promise<void>; readonly bytes: number }[] = [];
+    const running: { readonly written: Promise<void>; readonly piece: Uint8Array }[] = [];
+    const body: BodyPieces | undefined = bytes instanceof Uint8Array ? undefined : bytes;
     let [at, runningBytes] = [offset, 0];
     try {
       for await (const piece of bytes instanceof Uint8Array ? cutAt(bytes, offset, segmentBytes) : bytes) {
         const written = this.write(at, piece);
         written.catch(() => {});
-        running.push({ written, bytes: piece.length });
+        running.push({ written, piece });
         at += piece.length;
         runningBytes += piece.length;
         while (runningBytes > segmentBytes) {
           const oldest = running.shift()!;
           await oldest.written;
-          runningBytes -= oldest.bytes;
+          runningBytes -= oldest.piece.length;
+          body?.taken?.(oldest.piece);
         }
       }
       if (at === offset) await this.write(at, new Uint8Array());
@@ -197,22 +207,26 @@ export class Draft {
 
   /** The memory of a segment, with the bytes that are stored of it. */
   async #open(segment: number): Promise<Buffer> {
-    const { entry, memory, isUpload } = this.options;
+    const { entry, memory, isUpload, isSized } = this.options;
     const length = this.#lengthOf(segment);
-    if (!memory.take(length)) {
+    let buffer = memory.take(length);
+    if (buffer === undefined) {
       const [oldest] = this.#buffers.keys();
       if (isUpload && oldest !== undefined) await this.#spill(oldest);
-      if (!memory.take(length))
-        throw new CacheError("RESOURCE_EXHAUSTED", `${entry.url}: too many values are being written: try again`);
+      buffer = memory.take(length);
     }
-    let buffer = Buffer.alloc(length);
+    if (buffer === undefined) {
+      throw new CacheError("RESOURCE_EXHAUSTED", `${entry.url}: too many values are being written: try again`);
+    }
+    // A segment may be stored before all of its bytes have arrived.
+    if (isUpload || !isSized) buffer.fill(0);
     if (this.#stored.has(segment)) {
       const loaded = await this.#load(segment, 0, length);
       if (loaded === undefined) {
-        memory.give(length);
+        memory.give(buffer);
         throw new CacheError("UNAVAILABLE", `${entry.url}: bytes of the upload are lost: abort it`);
       }
-      buffer = Buffer.from(loaded);
+      loaded.copy(buffer);
       const { block, index } = this.#placeOf(segment);
       await this.options.blocks.drop(entry.url, entry.version, block, index);
       this.#stored.delete(segment);
@@ -268,8 +282,9 @@ export class Draft {
 
   #release(segment: number): void {
     const buffer = this.#buffers.get(segment);
-    if (buffer !== undefined) this.options.memory.give(buffer.length);
+    if (buffer === undefined) return;
     this.#buffers.delete(segment);
+    this.options.memory.give(buffer);
   }
 
   #placeOf(segment: number): { readonly block: number; readonly index: number } {

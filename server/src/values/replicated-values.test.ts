@@ -1,8 +1,9 @@
 import type { CacheError } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
 import { bytesOf } from "../testing/memory-values.js";
+import { patterned, requestOf } from "../testing/value-samples.js";
 import { ValuesCluster } from "../testing/values-cluster.js";
-import { describeValues, patterned, requestOf } from "../testing/values-contract.js";
+import { describeValues } from "../testing/values-contract.js";
 
 describeValues("one member", async () => {
   const cluster = await ValuesCluster.open({ names: ["a"] });

@@ -1,5 +1,6 @@
 import { CacheError, type ValueAnswer } from "@frontcache/proto";
 import type { Clock } from "../runtime/clock.js";
+import { watched } from "./body-tee.js";
 import type { HolderCalls } from "./holder-calls.js";
 import type { HybridClock } from "./hybrid-clock.js";
 import { SpanSet } from "./span-set.js";
@@ -68,15 +69,11 @@ export class SparseUploads {
     if (!Number.isSafeInteger(offset) || offset < 0) {
       throw new CacheError("INVALID_ARGUMENT", `${url}: ${offset} is not an offset: use a whole number from 0 on`);
     }
-    const { counts } = this;
-    const counted = async function* (pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-      for await (const piece of pieces) {
-        counts.bytesWritten += piece.length;
-        yield piece;
-      }
+    const count = ({ length }: Uint8Array): void => {
+      this.counts.bytesWritten += length;
     };
-    if (bytes instanceof Uint8Array) counts.bytesWritten += bytes.length;
-    const sent = bytes instanceof Uint8Array ? bytes : counted(bytes);
+    if (bytes instanceof Uint8Array) count(bytes);
+    const sent = bytes instanceof Uint8Array ? bytes : watched(bytes, count);
     const write = { url, version: "", offset, data: Buffer.alloc(0) };
     const { answered, failed } = await sendToAll(placement.holders(url), { write }, sent, { service, clock, signal });
     return completionOf(calls.atLeastOne(url, answered, failed));

@@ -1,7 +1,7 @@
 import { CacheError, type MemberInfo, type ValueAnswer, type ValueCall } from "@frontcache/proto";
 import { LinkedAbort } from "@frontcache/proto/runtime";
 import type { Clock } from "../runtime/clock.js";
-import { BodyTee } from "./body-tee.js";
+import { type BodyPieces, BodyTee } from "./body-tee.js";
 import type { StepBytes } from "./value-members.js";
 import { CALL_TIMEOUT_MS, type ValueService } from "./value-service.js";
 
@@ -43,7 +43,7 @@ export async function sendToAll(
   });
   let cancel = (): void => {};
   try {
-    await tee?.run(bytes as AsyncIterable<Uint8Array>);
+    await tee?.run(bytes as BodyPieces);
     cancel = clock.after(CALL_TIMEOUT_MS, () => {
       sending.abort(new CacheError("DEADLINE_EXCEEDED", `a member has not taken a value within ${CALL_TIMEOUT_MS} ms`));
     });

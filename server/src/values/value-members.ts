@@ -1,9 +1,10 @@
 import { type MemberInfo, ValueAnswer, ValueCall, type ValueEventMessage, type WatchValuesRequest } from "@frontcache/proto";
 import { BoundedMap } from "@frontcache/proto/runtime";
+import type { BodyPieces } from "./body-tee.js";
 import type { ValueRead } from "./values.js";
 
 /** Bytes for a step that writes them: whole, or as they arrive. */
-export type StepBytes = Uint8Array | AsyncIterable<Uint8Array>;
+export type StepBytes = Uint8Array | BodyPieces;
 
 /** A read of a value's bytes by another member. */
 export interface MemberRead {

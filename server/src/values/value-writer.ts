@@ -1,5 +1,6 @@
 import { CacheError, type MemberInfo, type ValueAnswer, type ValueCall, type ValueEntry } from "@frontcache/proto";
 import type { Clock } from "../runtime/clock.js";
+import { watched } from "./body-tee.js";
 import { sendToAll } from "./step-sending.js";
 import type { StepBytes } from "./value-members.js";
 import type { ValueService } from "./value-service.js";
@@ -101,16 +102,15 @@ export class ValueWriter {
     const { service, clock, signal, entry, isSized } = this.#options;
     const { url, version } = entry;
     let sent = 0;
-    const checked = async function* (pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-      for await (const piece of pieces) {
-        signal.throwIfAborted();
-        sent += piece.length;
-        if (isSized && sent > entry.size) throw wrongSize(entry, sent);
-        yield piece;
-      }
+    const onPiece = (piece: Uint8Array): void => {
+      signal.throwIfAborted();
+      sent += piece.length;
+      if (isSized && sent > entry.size) throw wrongSize(entry, sent);
+    };
+    const onEnd = (): void => {
       if (isSized && sent !== entry.size) throw wrongSize(entry, sent);
     };
-    const bytes = body instanceof Uint8Array ? body : checked(body);
+    const bytes = body instanceof Uint8Array ? body : watched(body, onPiece, onEnd);
     if (body instanceof Uint8Array) sent = body.length;
     const write = { url, version, offset: 0, data: NO_BYTES };
     const { failed } = await sendToAll(this.#targets, { write }, bytes, { service, clock, signal });

@@ -1,144 +1,14 @@
-import type { CacheError } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
-import { bytesOf } from "../testing/memory-values.js";
-import { ValuesCluster } from "../testing/values-cluster.js";
-import { patterned, requestOf } from "../testing/values-contract.js";
+import { simulateValues } from "../testing/values-simulation.js";
 
 const FIRST_SEED = Number(process.env.VALUES_SEED ?? 1);
 const SEEDS = Number(process.env.VALUES_SEEDS ?? 3);
-const STEPS = 60;
-const KEYS = ["a", "b", "c", "d", "e", "f"];
-const NAMES = ["one", "two", "three", "four"];
-
-/** Numbers that a seed determines. */
-function randomOf(seed: number): (below: number) => number {
-  let state = seed * 2_654_435_761 + 1;
-  return (below) => {
-    state = (Math.imul(state ^ (state >>> 15), 0x2c1b3c6d) + 0x9e3779b9) | 0;
-    return ((state ^ (state >>> 13)) >>> 0) % below;
-  };
-}
-
-/** What may be read of a key: what was written last, or a write of unknown outcome; undefined stands for nothing. */
-interface Expected {
-  allowed: (Buffer | undefined)[];
-  expiresMs: number;
-}
-
-/**
- * Members that die, lose their disks, return and are cut off, while clients write, overwrite, delete and read. At most one member is lost
- * or cut off at a time, until the copies are complete again: then no value may be lost, wrong, expired or deleted, at any member.
- */
-async function run(seed: number): Promise<string[]> {
-  const random = randomOf(seed);
-  const cluster = await ValuesCluster.open({ names: NAMES });
-  const model = new Map<string, Expected>();
-  const faults: string[] = [];
-  let version = 0;
-  let away: { readonly name: string; readonly how: "dead" | "cut" } | undefined;
-  await cluster.advance(2_000);
-  const { clock } = cluster;
-  const asked = (): string => {
-    const names = cluster.names.filter((name) => name !== away?.name);
-    return names[random(names.length)]!;
-  };
-  const expectedOf = (key: string): Expected => {
-    const expected = model.get(key) ?? { allowed: [undefined], expiresMs: 0 };
-    model.set(key, expected);
-    if (expected.expiresMs > 0 && expected.expiresMs <= clock.nowMs()) [expected.allowed, expected.expiresMs] = [[undefined], 0];
-    return expected;
-  };
-  const check = async (name: string, key: string): Promise<void> => {
-    let found: Buffer | undefined;
-    try {
-      found = await bytesOf(await cluster.values(name).open({ ...requestOf(key), offset: 0 }));
-    } catch (error) {
-      const { code } = error as CacheError;
-      if (code !== "NOT_FOUND") {
-        if (code !== "UNAVAILABLE") faults.push(`${key} at ${name}: ${String(error)}`);
-        return;
-      }
-    }
-    const { allowed } = expectedOf(key);
-    const isAllowed = allowed.some((bytes) => (bytes === undefined ? found === undefined : found?.equals(bytes) === true));
-    if (!isAllowed) faults.push(`${key} at ${name}: ${found?.length ?? "nothing"}, not ${allowed.map((bytes) => bytes?.length)}`);
-  };
-  for (let step = 0; step < STEPS && faults.length === 0; step++) {
-    const key = KEYS[random(KEYS.length)]!;
-    const name = asked();
-    const expected = expectedOf(key);
-    switch (random(10)) {
-      case 0:
-      case 1:
-      case 2:
-      case 3: {
-        const bytes = patterned(1 + random(3) * 40_000 + (version++ % 1_000), seed + version);
-        const ttlSeconds = random(4) === 0 ? 1 + random(20) : 0;
-        const putMs = clock.nowMs();
-        const isDone = await cluster
-          .values(name)
-          .put({ ...requestOf(key), ttlSeconds }, bytes)
-          .then(
-            () => true,
-            () => false,
-          );
-        expected.allowed = isDone ? [bytes] : [...expected.allowed, bytes];
-        expected.expiresMs = isDone && ttlSeconds > 0 ? putMs + ttlSeconds * 1_000 : 0;
-        break;
-      }
-      case 4: {
-        const isDone = await cluster
-          .values(name)
-          .delete(requestOf(key))
-          .then(
-            () => true,
-            () => false,
-          );
-        expected.allowed = isDone ? [undefined] : [...expected.allowed, undefined];
-        if (isDone) expected.expiresMs = 0;
-        break;
-      }
-      case 5:
-        await cluster.advance(250 * (1 + random(8)));
-        break;
-      case 6: {
-        if (away !== undefined) {
-          // All come back, and the copies are completed.
-          if (away.how === "dead") await cluster.start(away.name);
-          cluster.heal();
-          away = undefined;
-          for (const each of KEYS) await check(asked(), each);
-          await cluster.advance(5_000);
-          break;
-        }
-        const lost = NAMES[random(NAMES.length)]!;
-        const how = (["killed", "destroyed", "cut"] as const)[random(3)]!;
-        await cluster.advance(3_000);
-        if (how === "killed") cluster.kill(lost);
-        else if (how === "destroyed") cluster.destroy(lost);
-        else for (const other of NAMES) if (other !== lost) cluster.cut(lost, other);
-        // A member that is cut off finds that out within 2 s. Until then it may answer with older values.
-        if (how === "cut") await cluster.advance(3_000);
-        away = { name: lost, how: how === "cut" ? "cut" : "dead" };
-        break;
-      }
-      default:
-        await check(name, key);
-    }
-  }
-  if (away?.how === "dead") await cluster.start(away.name);
-  cluster.heal();
-  await cluster.advance(5_000);
-  for (const key of KEYS) for (const name of cluster.names) await check(name, key);
-  await cluster.close();
-  return faults.map((fault) => `seed ${seed}: ${fault}`);
-}
 
 describe("simulated clusters of values", () => {
   it(
     `return what was written last, and nothing else, in ${SEEDS} runs from seed ${FIRST_SEED} on (VALUES_SEED, VALUES_SEEDS)`,
     async () => {
-      for (let seed = FIRST_SEED; seed < FIRST_SEED + SEEDS; seed++) expect(await run(seed)).toEqual([]);
+      for (let seed = FIRST_SEED; seed < FIRST_SEED + SEEDS; seed++) expect(await simulateValues(seed)).toEqual([]);
     },
     60_000 + SEEDS * 10_000,
   );

@@ -4,7 +4,7 @@ import { eventually } from "@frontcache/proto/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { RawClient } from "../../testing/raw-client.js";
 import { type SentRequest, ValueListener } from "../../testing/value-listener.js";
-import { patterned } from "../../testing/values-contract.js";
+import { patterned } from "../../testing/value-samples.js";
 import { elCacheSite } from "./elcache-site.js";
 
 const MiB = 1 << 20;

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { RawClient } from "../../testing/raw-client.js";
 import { type SentRequest, ValueListener } from "../../testing/value-listener.js";
-import { patterned } from "../../testing/values-contract.js";
+import { patterned } from "../../testing/value-samples.js";
 import { filestoreSite, MAX_FILE_BYTES } from "./filestore-site.js";
 
 let files: ValueListener;

@@ -14,7 +14,7 @@ import {
 import { loadSync } from "@grpc/proto-loader";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { GrpcFixture } from "../../testing/grpc-fixture.js";
-import { patterned } from "../../testing/values-contract.js";
+import { patterned } from "../../testing/value-samples.js";
 
 const URL = "cache://bucket/a/b c";
 

@@ -2,8 +2,8 @@ import { VALUE_CALL_HEADER, VALUE_CALLS_PATH, ValueAnswer, ValueCall } from "@fr
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { bytesOf } from "../../testing/memory-values.js";
 import { ValueListener } from "../../testing/value-listener.js";
+import { patterned, requestOf } from "../../testing/value-samples.js";
 import { ValuesCluster } from "../../testing/values-cluster.js";
-import { patterned, requestOf } from "../../testing/values-contract.js";
 import { HybridClock } from "../../values/hybrid-clock.js";
 import { entryOf } from "../../values/value-entry.js";
 import { memberCalls } from "./member-calls.js";
