@@ -69,8 +69,9 @@ export class Ring {
     const key = ownerKey(url, blockOffset);
     let ranked = this.#remembered(key);
     if (ranked === undefined || ranked.length <= rank) {
-      // Doubling limits the cost of iterating over all ranks to twice that of the last walk.
-      const count = Math.max(rank + 1, Math.min(this.#names.length, 2 * (ranked?.length ?? 0)));
+      // Who asks for the owner asks for the next member soon. Doubling limits the cost of iterating over all ranks to twice that of the
+      // last walk.
+      const count = Math.max(rank + 1, Math.min(this.#names.length, 2 * (ranked?.length ?? 1)));
       ranked = this.#ranking(key, count);
       this.#recent.set(key, ranked);
     }
