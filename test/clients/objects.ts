@@ -4,7 +4,7 @@ import { rampBytes } from "../emulators/s3.js";
 /** The bucket that all clients read. */
 export const BUCKET = "clients";
 
-/** A bucket for what only a client itself can write: it writes to the origin, and reads from the members. */
+/** A bucket for what clients write, to the origin or through members. */
 export const WRITABLE_BUCKET = "clients-written";
 
 const MiB = 1 << 20;

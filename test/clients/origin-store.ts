@@ -27,6 +27,7 @@ export interface OriginStores extends AsyncDisposable {
 export async function startOrigin(directory: string, onEmulator: boolean): Promise<OriginStores> {
   const gcs = await GcsEmulator.start();
   for (const [key, bytes] of objects) gcs.put(BUCKET, key, bytes);
+  gcs.objects.createBucket(WRITABLE_BUCKET);
   const program = onEmulator ? undefined : installOriginServer();
   if (program === undefined) {
     const emulator = await S3Emulator.start();

@@ -1,4 +1,5 @@
-// Runs real clients against members, and compares what they read with the origin. See README.md.
+// Runs real clients against members: compares what they read with the origin, and what they write with what other members return. See
+// README.md.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { claimPorts, hostOf } from "../e2e/addresses.js";
@@ -8,6 +9,7 @@ import { type Client, clients } from "./clients.js";
 import { type Installed, install } from "./install.js";
 import { BUCKET, expected, type ReadObject, WRITABLE_BUCKET } from "./objects.js";
 import { CREDENTIALS, type OriginStores, startOrigin } from "./origin-store.js";
+import { type Writer, WrittenBucket, writeFiles, writers } from "./writing.js";
 
 /** Attempts of an eviction. */
 const MAX_ATTEMPTS = 30;
@@ -32,7 +34,7 @@ async function startStage(origin: OriginStores, directory: string, count: number
         cacheDirectory: join(directory, `${name}:2GiB`),
         flags: [
           ...cluster,
-          ...["--name", name, "--leave-after", "0s"],
+          ...["--name", name, "--leave-after", "0s", "--writes", "anonymous"],
           ...["--listen", `${hostOf(at)}:${port}`, "--http-listen", `${hostOf(at)}:${port + 1}`],
         ],
         env: {
@@ -76,7 +78,38 @@ async function runClient(
   member: MemberProcess,
   origin: OriginStores,
 ): Promise<string | undefined> {
-  const { script, args = [], store } = client;
+  const of = {
+    COUNT: String(expected.size),
+    KEYS: JSON.stringify([...expected.keys()]),
+    ORIGIN: origin.endpoint,
+    ORIGIN_BUCKET: WRITABLE_BUCKET,
+    ORIGIN_ACCESS_KEY_ID: CREDENTIALS.accessKeyId,
+    ORIGIN_SECRET_ACCESS_KEY: CREDENTIALS.secretAccessKey,
+  };
+  const ended = await runScript(client, member, { ...environment, ...of });
+  if (ended.problem !== undefined) return ended.problem;
+  return client.checksItself === true ? undefined : difference(ended.stdout);
+}
+
+/** Has a client write through one member. Returns what the members return otherwise at once. */
+async function runWriter(
+  writer: Writer,
+  environment: Readonly<Record<string, string>>,
+  { members }: Stage,
+  folder: string,
+): Promise<string | undefined> {
+  using bucket = new WrittenBucket(members, writer, writer.script.split(".")[0]!);
+  await bucket.prepare();
+  const { problem } = await runScript(writer, members.at(-1)!, { ...environment, ...bucket.environmentOf(folder) });
+  return problem ?? bucket.difference();
+}
+
+/** Runs the program of a client in a folder of its own. */
+async function runScript(
+  { script, args = [], store }: Pick<Client, "script" | "args" | "store">,
+  member: MemberProcess,
+  environment: Readonly<Record<string, string>>,
+): Promise<{ readonly stdout: string; readonly problem: string | undefined }> {
   const start = STARTS[script.split(".").at(-1)!]!;
   const [command, ...before] = start(join(import.meta.dirname, "scripts", script), environment.CLIENT_FOLDER ?? "");
   const directory = await temporaryDirectory();
@@ -86,16 +119,9 @@ async function runClient(
       HOME: directory.path,
       TMPDIR: directory.path,
       LC_ALL: "C.UTF-8",
-      ...environment,
       ENDPOINT: `http://${store === "gcs" ? member.http : member.s3}`,
       BUCKET,
-      COUNT: String(expected.size),
-      KEYS: JSON.stringify([...expected.keys()]),
       WORK: directory.path,
-      ORIGIN: origin.endpoint,
-      ORIGIN_BUCKET: WRITABLE_BUCKET,
-      ORIGIN_ACCESS_KEY_ID: CREDENTIALS.accessKeyId,
-      ORIGIN_SECRET_ACCESS_KEY: CREDENTIALS.secretAccessKey,
       AWS_ACCESS_KEY_ID: "any",
       AWS_SECRET_ACCESS_KEY: "any-secret",
       AWS_REGION: "us-east-1",
@@ -103,10 +129,11 @@ async function runClient(
       AWS_EC2_METADATA_DISABLED: "true",
       AWS_CONFIG_FILE: "/dev/null",
       NO_GCE_CHECK: "true",
+      ...environment,
     };
-    const ended = await run(command, [...before, ...args], { env });
-    if (ended.code !== 0) return `it ended with ${ended.code ?? "a signal"}: ${ended.output.trim().slice(-600)}`;
-    return client.checksItself === true ? undefined : difference(ended.stdout);
+    const { code, stdout, output } = await run(command, [...before, ...args], { env });
+    const problem = code === 0 ? undefined : `it ended with ${code ?? "a signal"}: ${output.trim().slice(-600)}`;
+    return { stdout, problem };
   } finally {
     await directory[Symbol.asyncDispose]();
   }
@@ -132,7 +159,8 @@ function difference(stdout: string): string | undefined {
 async function main(args: readonly string[]): Promise<number> {
   const isCi = args.includes("--ci");
   const onEmulator = args.includes("--emulator");
-  const names = isCi ? CI_LIST : args.filter((arg) => arg !== "--emulator");
+  const onlyWriting = args.includes("--writing");
+  const names = isCi ? CI_LIST : args.filter((arg) => arg !== "--emulator" && arg !== "--writing");
   const unknown = names.filter((name) => !clients.some((client) => client.name === name));
   if (unknown.length > 0) throw new Error(`no such client: ${unknown.join(", ")}`);
   const chosen = clients.filter(({ name }) => names.length === 0 || names.includes(name));
@@ -150,9 +178,11 @@ async function main(args: readonly string[]): Promise<number> {
   }
   const origin = await startOrigin(directory.path, onEmulator);
   console.log(`Origin: ${origin.name}`);
-  for (const count of [1, 3]) {
+  const folder = join(directory.path, "written");
+  writeFiles(folder);
+  for (const count of onlyWriting ? [3] : [1, 3]) {
     const stage = await startStage(origin, directory.path, count);
-    for (const { client, environment } of ready) {
+    for (const { client, environment } of onlyWriting ? [] : ready) {
       const member = stage.members.at(-1)!;
       await evict(stage);
       for (const temperature of ["cold", "cached"]) {
@@ -161,6 +191,14 @@ async function main(args: readonly string[]): Promise<number> {
         const seconds = ((performance.now() - began) / 1_000).toFixed(1);
         report(wrong === undefined ? "passed" : "failed", `${client.name}, ${stage.name}, ${temperature} (${seconds} s)`, wrong);
       }
+    }
+    const writing = count === 1 ? [] : writers.filter(({ name }) => ready.some(({ client }) => client.name === name));
+    for (const writer of writing) {
+      const { environment } = ready.find(({ client }) => client.name === writer.name)!;
+      const began = performance.now();
+      const wrong = await runWriter(writer, environment, stage, folder);
+      const seconds = ((performance.now() - began) / 1_000).toFixed(1);
+      report(wrong === undefined ? "passed" : "failed", `${writer.name} writes, ${stage.name} (${seconds} s)`, wrong);
     }
     for (const member of stage.members) await member.stop();
   }

@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 
 export const { ENDPOINT, BUCKET, CLIENT_FOLDER } = process.env;
-export const KEYS = JSON.parse(process.env.KEYS);
+export const KEYS = JSON.parse(process.env.KEYS ?? "[]");
 
 export async function bytesOf(stream) {
   const chunks = [];
@@ -16,4 +16,11 @@ export function report(key, data) {
 
 export function listed(keys) {
   console.log(JSON.stringify({ listed: keys }));
+}
+
+/** What a program that writes has to do: pairs of a key and the file to write there, and keys to delete. */
+export function written() {
+  const { SOURCE, PREFIX, FILES, DELETED } = process.env;
+  const files = JSON.parse(FILES).map((name) => [`${PREFIX}/${name}`, `${SOURCE}/${name}`]);
+  return { files, deleted: JSON.parse(DELETED) };
 }

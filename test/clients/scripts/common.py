@@ -6,7 +6,7 @@ import os
 ENDPOINT = os.environ["ENDPOINT"]
 HOST = ENDPOINT.split("//")[1]
 BUCKET = os.environ["BUCKET"]
-KEYS = json.loads(os.environ["KEYS"])
+KEYS = json.loads(os.environ.get("KEYS", "[]"))
 WORK = os.environ["WORK"]
 
 
@@ -16,3 +16,10 @@ def report(key, data):
 
 def listed(keys):
     print(json.dumps({"listed": sorted(keys)}))
+
+
+def written():
+    """What a program that writes has to do: pairs of a key and the file to write there, and keys to delete."""
+    files = json.loads(os.environ["FILES"])
+    source, prefix = os.environ["SOURCE"], os.environ["PREFIX"]
+    return [(f"{prefix}/{name}", os.path.join(source, name)) for name in files], json.loads(os.environ["DELETED"])
