@@ -87,6 +87,19 @@ describe("docs/s3.md", () => {
   });
 });
 
+describe("docs/security.md", () => {
+  const [, table = ""] = /\n## Threats\n(.*?)\n## /s.exec(read("docs/security.md")) ?? [];
+  const rows = [...table.matchAll(/^\| (.+) \|$/gm)].slice(1).map(([, row]) => row!.split(" | "));
+
+  it("says of each attacker what they reach and what stops them, and names a test that shows it", () => {
+    expect(rows.length).toBeGreaterThan(30);
+    expect(rows.filter(({ length }) => length !== 4)).toEqual([]);
+    // That names are of files that exist is checked for all pages. What operators do with a file, no test can show.
+    const untested = rows.filter(([, , , shownBy]) => !/`(?:proto|client|server|test)\/[\w./-]+\.test\.ts`/.test(shownBy!));
+    expect(untested.map(([attacker]) => attacker)).toEqual(["who reads the identities file"]);
+  });
+});
+
 it("SECURITY.md points to the threat model", () => {
   expect(existsSync(join(root, dirname("docs/x"), "security.md"))).toBe(true);
   expect(read("SECURITY.md")).toContain("(docs/security.md)");

@@ -10,6 +10,47 @@ export interface SeenRequest {
   readonly headers: IncomingHttpHeaders;
 }
 
+/** Where a request may be held: before its body is read, when its body is there, or when it is done but not answered. */
+export type HoldPoint = "head" | "body" | "answer";
+
+/** Holds one request at a point, until it is released or its connection is closed. */
+export class Hold {
+  readonly at: HoldPoint;
+  #reach!: () => void;
+  #release!: () => void;
+  #end!: () => void;
+  /** Resolves when the request is held. */
+  readonly reached = new Promise<void>((resolve) => {
+    this.#reach = resolve;
+  });
+  readonly #released = new Promise<void>((resolve) => {
+    this.#release = resolve;
+  });
+  /** Resolves when the request is answered, or its connection closed. */
+  readonly ended = new Promise<void>((resolve) => {
+    this.#end = resolve;
+  });
+
+  constructor(at: HoldPoint) {
+    this.at = at;
+  }
+
+  release(): void {
+    this.#release();
+  }
+
+  /** The request is answered, or its connection closed. */
+  end(): void {
+    this.#end();
+  }
+
+  /** Resolves when it is released. */
+  async pass(): Promise<void> {
+    this.#reach();
+    await this.#released;
+  }
+}
+
 /** The faults of a response. They may be combined. */
 export interface Fault {
   /** Delay before the response header, milliseconds. */
@@ -24,6 +65,8 @@ export interface Fault {
   readonly reset?: boolean;
   /** Does what the request says, then resets the connection in place of the response header. */
   readonly lostAnswer?: boolean;
+  /** Holds the request at a point of its way. */
+  readonly hold?: Hold;
   /** Receives so many bytes of the request's body, then resets the connection. */
   readonly resetInBody?: number;
   /** After this many bytes of a longer body, the connection is reset, closed, or stalls. */

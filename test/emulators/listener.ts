@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
-import { type Fault, Faults, type SeenRequest } from "./faults.js";
+import { type Fault, Faults, type Hold, type SeenRequest } from "./faults.js";
 import { pause } from "./pause.js";
 import { Traffic } from "./traffic.js";
 
@@ -80,12 +80,16 @@ export class Listener {
     const { fault } = exchange;
     const latencyMs = typeof fault.latencyMs === "function" ? fault.latencyMs() : fault.latencyMs;
     if (latencyMs !== undefined) await pause(latencyMs, response);
+    const { hold } = fault;
+    if (hold !== undefined) response.once("close", () => hold.end());
+    if (hold?.at === "head") await Promise.race([hold.pass(), hold.ended]);
     if (response.destroyed) return;
     if (fault.reset) request.socket.resetAndDestroy();
     else if (fault.page !== undefined) response.writeHead(200, { "Content-Type": "text/html" }).end(fault.page);
     else if (fault.error) exchange.fail(fault.error.status, fault.error.code, fault.error.headers);
     else {
       if (fault.lostAnswer) loseAnswer(response);
+      if (hold?.at === "answer") holdAnswer(response, hold);
       if (fault.resetInBody !== undefined) resetInBody(request, fault.resetInBody);
       await this.#dialect.answer(exchange);
     }
@@ -117,6 +121,23 @@ export class Listener {
 function loseAnswer(response: ServerResponse): void {
   response.writeHead = () => {
     (response.socket as Socket | null)?.resetAndDestroy();
+    return response;
+  };
+}
+
+/** Sends the response, which is ended in one go, when it is released. */
+function holdAnswer(response: ServerResponse, hold: Hold): void {
+  const [writeHead, end] = [response.writeHead.bind(response), response.end.bind(response)];
+  let head: unknown[] = [];
+  response.writeHead = (...args: unknown[]) => {
+    head = args;
+    return response;
+  };
+  response.end = (...args: unknown[]) => {
+    void hold.pass().then(() => {
+      writeHead(...(head as Parameters<typeof writeHead>));
+      end(...(args as []));
+    });
     return response;
   };
 }

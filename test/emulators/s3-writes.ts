@@ -46,6 +46,8 @@ export class S3Writes {
     const { bucket, key, method, query, headers } = seen;
     const received = await this.#receive(exchange);
     if (received === undefined) return;
+    // The client may have gone meanwhile: the origin has the whole request, and does what it says.
+    if (exchange.fault.hold?.at === "body") await exchange.fault.hold.pass();
     if (key === "") {
       if (method === "PUT") this.#objects.createBucket(bucket);
       if (method === "POST" && query.has("delete")) return void this.#deleteObjects(exchange, received.bytes);
