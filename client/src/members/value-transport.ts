@@ -19,7 +19,7 @@ export interface ValuePage {
 
 interface ValueAnswers {
   readonly head: ValueInfo;
-  /** Whether there was a value. */
+  /** True: there was a value. */
   readonly delete: boolean;
   readonly completion: Completion;
   readonly abort: undefined;
@@ -55,7 +55,7 @@ export interface WriteValueRange {
   readonly body: Uint8Array;
 }
 
-/** What the member answers to bytes. */
+/** The answer to a request that sends bytes. */
 export type SentAnswerTo<S extends PutValue | WriteValueRange> = S extends PutValue ? ValueInfo : Completion;
 
 /** A request for bytes. */

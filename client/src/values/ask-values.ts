@@ -16,7 +16,7 @@ export interface AskValuesWith {
 export interface ValueCall<Result> {
   /** `cache://bucket/key`, or `cache://bucket`. */
   readonly url: string;
-  /** Whether it may be sent to another member after one may have seen it. */
+  /** It may be sent to another member after one may have received it. */
   readonly isRepeatable: boolean;
   at(transport: ValueTransport, address: MemberAddress): Promise<Result>;
 }

@@ -14,7 +14,7 @@ import { openSource, type PutBody } from "../writing/put-source.js";
 import { type AskValuesWith, askValues, orUndefined, type ValueCall } from "./ask-values.js";
 import { LatencyStats, type ValueClientStats } from "./latency-stats.js";
 
-/** What a client says about a new value. */
+/** The description of a new value, and the limits of the call. */
 export interface ValueOptions extends CallOptions, ValueDescription {}
 
 /** Options of `put`. */
@@ -33,7 +33,7 @@ export interface GetValueOptions extends CallOptions {
   readonly length?: number | undefined;
 }
 
-/** What the client lends to the values of a bucket. */
+/** The collaborators of the values of a bucket. */
 export interface ValuesWith extends AskValuesWith {
   /** Runs work within a call, with its deadline; `long`: without one. */
   run<Result>(
@@ -182,7 +182,7 @@ export class StoredValues {
   }
 }
 
-/** What options say about a new value. Throws INVALID_ARGUMENT. */
+/** Returns the description of a new value in the options of a call. Throws INVALID_ARGUMENT. */
 export function describe(url: string, { ttlSeconds, flags, metadata, contentType }: ValueOptions): ValueDescription {
   const description = { ttlSeconds, flags, metadata, contentType };
   checkDescription(url, description);

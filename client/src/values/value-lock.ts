@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 
-/** How long a lock lasts unless it is renewed, and when it is renewed. */
+/** The duration of a lock that is not renewed, and the interval of its renewals. */
 const LOCK_SECONDS = 60;
 const RENEW_MS = 20_000;
 

@@ -39,7 +39,7 @@ import type { ValueServiceClient } from "./service.js";
 const MESSAGE_BYTES = 128 << 10;
 const NO_BYTES = Buffer.alloc(0);
 
-/** How GrpcValues finds the members. */
+/** The port by which GrpcValues reaches the members. */
 export interface MemberChannels {
   /** Connects, and watches the member while the call waits. */
   call(address: MemberAddress, subject: string, limits: CallLimits): Promise<GrpcCall>;
@@ -171,7 +171,7 @@ export class GrpcValues implements ValueTransport {
   }
 }
 
-/** What an event counts for in the queue of a monitor. */
+/** The weight of an event in the queue of a monitor, bytes. */
 const EVENT_BYTES = 1 << 10;
 
 /** The messages of a stream as they arrive, with backpressure. Its errors are CacheErrors. */

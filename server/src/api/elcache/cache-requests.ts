@@ -11,7 +11,7 @@ import { sendValue, type ValueHead } from "../values/send-value.js";
 import { answerRunning, bodySizeOf, empty, invalidRequest, wholeHeader } from "../values/value-site.js";
 import type { ElCacheMetrics } from "./elcache-metrics.js";
 
-/** Bytes of ElCache's chunks, whose number clients are told. Values are not stored in such chunks here. */
+/** Bytes of ElCache's chunks. Responses contain the number of them, although values are not stored in such chunks here. */
 const CHUNK_BYTES = 4 << 20;
 
 const METHODS = "GET, PUT, POST, DELETE, HEAD, OPTIONS";

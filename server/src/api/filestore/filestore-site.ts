@@ -85,7 +85,7 @@ function answerFile(context: HttpContext, values: Values, url: string, maxFileBy
   }
 }
 
-/** A file is never overwritten. Of two writers of a name, the second one is told that the file exists. */
+/** A file is never overwritten. Of two writers of a name, the second one gets the error that the file exists. */
 async function store(context: HttpContext, values: Values, url: string, maxFileBytes: number): Promise<Document> {
   const { principal, signal, upload } = context;
   const size = bodySizeOf(context);

@@ -3,7 +3,7 @@ import { callStatus } from "../call-status.js";
 import type { HttpContext } from "../http/http-context.js";
 import { errorResponseOf, REQUEST_ID_HEADER, sendError } from "../s3/error-response.js";
 
-/** How often a stream without events sends an empty line, so that a client that has gone is noticed. */
+/** Interval between empty lines of a stream without events. By them, a client that has disconnected is noticed. */
 const KEEP_ALIVE_MS = 15_000;
 
 /**

@@ -17,7 +17,7 @@ const NAMESPACE = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"';
 /** Names of metadata are S3's, with the headers that describe an object besides. */
 const METADATA = /^x-amz-meta-(.+)$/;
 const DESCRIBING = /^(?:cache-control|content-(?:disposition|encoding|language)|expires)$/;
-/** How long the value lives, seconds. */
+/** The time to live of the value, seconds. */
 const TTL_HEADER = "x-amz-meta-frontcache-ttl";
 const FLAGS_HEADER = "x-amz-meta-frontcache-flags";
 
@@ -188,7 +188,7 @@ function partUrl(uploadId: string, part: string): string {
   return `cache://${MULTIPART_BUCKET}/${uploadId}/${part.padStart(5, "0")}`;
 }
 
-/** What the headers of a write say about a value. */
+/** Returns the description of a value in the headers of a write. */
 function describedBy(headers: WriteQuestion["headers"]): Described {
   const metadata: Record<string, string> = {};
   let [contentType, flags]: [string | undefined, number | undefined] = [undefined, undefined];
