@@ -203,7 +203,7 @@ describe("a fill of bytes that no other member has cached", () => {
     await bytesOf(await origin.fetch(rangeOf(ref, range())));
     expect(members.map(({ reads }) => reads.length)).toEqual([3, 3]);
     expect(real.calls).toHaveLength(4);
-    // They are asked again after a second; being slow did not make them count as out of reach.
+    // They are asked again after a second; being slow did not make them count as unreachable.
     clock.advance(1_000);
     expect(members.map(({ info }) => others.breaker.isOpen(info.grpcAddress))).toEqual([false, false]);
     for (const member of members) member.onRead = sendCached;

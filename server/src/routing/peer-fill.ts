@@ -26,7 +26,7 @@ export interface PeerFillOptions {
   readonly holders: BlockHolders;
 }
 
-/** Blocks that another member has told this one that it has cached, while they are filled from there. */
+/** Blocks that another member has reported as cached there, while they are filled from there. */
 export class BlockHolders {
   readonly #names = new Map<string, string>();
 

@@ -290,7 +290,7 @@ describe("a read of one block", () => {
     expect(others.breaker.isOpen(other.info.grpcAddress)).toBe(false);
   });
 
-  it("is answered here while its owner is out of reach, starting or leaving, and by the owner again afterwards", async () => {
+  it("is answered here while its owner is unreachable, starting or shutting down, and by the owner again afterwards", async () => {
     await stat("v1");
     const answer = other.onRead;
     other.onRead = (call) => call.emit("error", { code: 14, details: "this member is starting" });

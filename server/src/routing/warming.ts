@@ -38,9 +38,9 @@ export async function warmObjects(
   options: WarmingOptions,
 ): Promise<void> {
   const { concurrency, dryRun, signal } = request;
-  const slots = new Semaphore(concurrency);
+  const semaphore = new Semaphore(concurrency);
   const block = ({ ref, version, objectSize }: WarmObject, blockOffset: number): Promise<WarmedBlock> =>
-    slots.run(async () => {
+    semaphore.run(async () => {
       signal.throwIfAborted();
       return routed({ ref, version, objectSize, blockOffset, dryRun, signal }, options);
     });

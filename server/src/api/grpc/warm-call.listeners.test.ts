@@ -19,7 +19,7 @@ async function warm(request: Partial<WarmRequest>): Promise<WarmProgress[]> {
   return messages;
 }
 
-/** Makes the reader wait until it is told to stop; resolves with the reason. */
+/** Makes the reader wait until it is aborted; resolves with the reason. */
 function waitForStop(): Promise<Error> {
   return new Promise((resolve) => {
     member.cache.beforeAnswer = (signal) =>
