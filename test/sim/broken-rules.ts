@@ -13,6 +13,7 @@ import {
 } from "@frontcache/server/testing";
 import type { BrokenRules, ObjectCalls } from "./simulated-member.js";
 import { geometry } from "./simulated-parts.js";
+import type { Subject } from "./step-makers.js";
 
 /** Rules that can be broken on purpose, one at a time, to see how soon the model finds it. */
 export const breakableRules: Readonly<Record<string, BrokenRules>> = {
@@ -46,6 +47,13 @@ export const breakableVersionRules: Readonly<Record<string, BrokenRules>> = {
   absence: { objects: unrevokedAbsence },
   /** A write is acknowledged before the member that decides about the object knows of it. */
   "write-reported": { patch: () => replaced(ObjectWrites.prototype, "report", async () => {}) },
+};
+
+/** What the runs are about that find a broken rule. Absent: everything that can happen. */
+export const subjectsOfRules: Readonly<Record<string, Subject>> = {
+  ...Object.fromEntries(Object.keys(breakableVersionRules).map((rule) => [rule, "versions" as const])),
+  "observation-date": "overtaken",
+  "write-reported": "writes",
 };
 
 /** Replaces a method of a class; the returned function puts it back. */

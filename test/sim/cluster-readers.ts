@@ -38,6 +38,8 @@ export interface Taking {
 }
 
 const CLIENTS = 2;
+/** Memory of a client's near cache: more than all objects have. */
+const NEAR_BYTES = 1 << 20;
 
 /** Users of a simulated cluster: through the HTTP listener of a member and by CacheClient. Every answer is judged by the model. */
 export class ClusterReaders {
@@ -54,7 +56,8 @@ export class ClusterReaders {
   constructor(cluster: SimulatedCluster, history: VersionHistory) {
     this.#cluster = cluster;
     this.#history = history;
-    const { time, originTrouble, losses, partitions, ages } = cluster;
+    const { time, troubles, ages } = cluster;
+    const { originTrouble, losses, partitions } = troubles;
     cluster.onDeath = (process) => {
       for (const end of this.#endings.get(process) ?? []) end();
       this.#endings.delete(process);
@@ -70,12 +73,14 @@ export class ClusterReaders {
     return this.#running.size + this.#warming;
   }
 
-  async connect(): Promise<void> {
+  /** `hasNear`: clients keep bytes in near caches, and leases of versions. */
+  async connect(hasNear: boolean): Promise<void> {
     const { network, time, chance } = this.#cluster;
     for (let index = 0; index < CLIENTS; index++) {
       const clock = new ProcessClock(time, chance);
       const connections = this.#noticed(simulatedConnections(network, { name: `client-${index}` }, clock));
-      const options = completeOptions({ endpoint: SERVICE, parallelBlocks: 3, streamBlocks: 2 });
+      const near = hasNear ? { memory: NEAR_BYTES } : undefined;
+      const options = completeOptions({ endpoint: SERVICE, parallelBlocks: 3, streamBlocks: 2, near });
       this.#clients.push({ client: await clientOver(options, { clock, connections, requests: noObjectRequests }), clock });
     }
   }
@@ -220,7 +225,7 @@ export class ClusterReaders {
     const startedMs = this.#cluster.time.monotonicMs();
     const range = { offset, length: length === 0 ? Number.POSITIVE_INFINITY : length };
     const floor = this.model.floor(url);
-    const side = through && this.#cluster.division?.sideOf(through.options.self.name, url);
+    const side = through && this.#cluster.troubles.division?.sideOf(through.options.self.name, url);
     const asked = { url, version, ...range, startedMs, floor, cachedOnly, side, signal: abort.signal };
     const running = { asked, abort, through };
     this.#running.add(running);

@@ -43,6 +43,9 @@ export interface RunReport {
 /** How long everything may take to come to its end once all trouble is over. */
 const REST_MS = 30_000;
 
+/** Longer than most bodies that are written, which have up to 20,480 bytes; all copies at a time share as much memory. */
+const TEE_WRITES_BYTES = 16 * 1024;
+
 /** A cluster with its users, step by step. */
 class ClusterRun {
   readonly #seed: number;
@@ -60,7 +63,12 @@ class ClusterRun {
     this.#seed = seed;
     this.#subject = subject;
     this.#chance = new Chance(seed);
-    this.#cluster = new SimulatedCluster(this.#chance, rules, agesOf(seed, subject));
+    this.#cluster = new SimulatedCluster(
+      this.#chance,
+      rules,
+      agesOf(seed, subject),
+      subject === "writes" ? TEE_WRITES_BYTES : undefined,
+    );
     this.#readers = new ClusterReaders(this.#cluster, this.#history);
     this.#failing = new FailingReads(this.#cluster, this.#readers);
     this.#writers = new ClusterWriters(this.#cluster, this.#history, this.#readers.model);
@@ -76,7 +84,7 @@ class ClusterRun {
     await during(time, this.#cluster.start());
     // All members have the same list, unless the first reads must find different ones.
     if (this.#subject !== "divided") await pass(time, HEARD_WITHIN_MS);
-    await during(time, this.#readers.connect());
+    await during(time, this.#readers.connect(this.#subject === "near"));
     let taken = 0;
     for (const step of steps) {
       this.#chance.reseed(step.seed);
@@ -135,32 +143,32 @@ class ClusterRun {
         break;
       case "poll":
         for (let time = 0; time < step.times; time++)
-          cluster.schedule(time * step.everyMs, () => this.#readers.poll(step.url, time));
+          cluster.troubles.schedule(time * step.everyMs, () => this.#readers.poll(step.url, time));
         break;
       case "slowLink": {
         const from = cluster.servingAt(step.from);
         const to = step.to === undefined ? undefined : cluster.servingAt(step.to);
         for (const place of to === undefined ? cluster.places : [to])
-          if (from !== undefined) cluster.slowLink(from, place, step.delayMs, step.forMs);
+          if (from !== undefined) cluster.troubles.slowLink(from, place, step.delayMs, step.forMs);
         break;
       }
       case "rest":
         cluster.broken.push(...(await this.#rest()));
         break;
       case "slowOrigin":
-        cluster.originFault({ latencyMs: step.latencyMs, chunkDelayMs: step.chunkDelayMs }, false, step.forMs);
+        cluster.troubles.originFault({ latencyMs: step.latencyMs, chunkDelayMs: step.chunkDelayMs }, false, step.forMs);
         break;
       case "origin":
         this.#troubleOrigin(step);
         break;
       case "divide":
-        cluster.divide(step.bits, new Map(URLS.map((url) => [url, this.#readers.model.floor(url)])), step.forMs);
+        cluster.troubles.divide(step.bits, new Map(URLS.map((url) => [url, this.#readers.model.floor(url)])), step.forMs);
         break;
       case "distance":
-        cluster.distance(step, step.forMs);
+        cluster.troubles.distance(step, step.forMs);
         break;
       case "weather":
-        cluster.weather(step, step.forMs);
+        cluster.troubles.weather(step, step.forMs);
         break;
       default: {
         const place = cluster.servingAt(step.member);
@@ -184,7 +192,7 @@ class ClusterRun {
         place.disk.files.foreignBytes = step.bytes;
         break;
       case "cut":
-        cluster.cut(place, step.other === undefined ? undefined : cluster.servingAt(step.other), step.forMs);
+        cluster.troubles.cut(place, step.other === undefined ? undefined : cluster.servingAt(step.other), step.forMs);
         break;
       case "crash":
         cluster.crash(place, { ...step, ...(step.at !== undefined && { failpoint: step.at }) });
@@ -212,7 +220,7 @@ class ClusterRun {
 
   #troubleOrigin({ fails, afterBytes, forMs }: Extract<Step, { kind: "origin" }>): void {
     const rule = fails === "refuses" ? ({ error: "UNAVAILABLE" } as const) : { body: { afterBytes, how: fails } };
-    this.#cluster.originFault(rule, true, forMs);
+    this.#cluster.troubles.originFault(rule, true, forMs);
   }
 
   /** Another version of an object; every version of one object is another ramp, as long as there are not 251 of them. */

@@ -35,7 +35,8 @@ export class FailingReads {
   }
 
   start({ by, index, blocks, fails }: FailingRead): void {
-    const { objects, originFaults, disturbances, time } = this.#cluster;
+    const { objects, troubles, time } = this.#cluster;
+    const { originFaults, disturbances } = troubles;
     const url = `s3://bucket/failing-${this.#count++}`;
     const length = (blocks - 0.5) * geometry.blockBytes;
     objects.putRamp(url, length, 0);

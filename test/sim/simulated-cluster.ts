@@ -1,23 +1,16 @@
-import { ManualClock, type MemoryFaultRule, MemoryFaults, MemoryObjects } from "@frontcache/server/testing";
+import { ManualClock, MemoryObjects } from "@frontcache/server/testing";
 import type { Chance } from "../seeded-random.js";
-import { Division } from "./division.js";
+import { ClusterTroubles } from "./cluster-troubles.js";
 import { HEARD_WITHIN_MS, MemberLists } from "./member-lists.js";
 import { newPlace, type Place } from "./place.js";
 import type { HeldLease } from "./read-model.js";
 import { type BrokenRules, MemberProcess } from "./simulated-member.js";
-import { SimulatedNetwork, type Weather } from "./simulated-network.js";
-import { nearOrigin, type OriginDistance } from "./simulated-origin.js";
+import { SimulatedNetwork } from "./simulated-network.js";
+import type { OriginDistance } from "./simulated-origin.js";
 import { type Ages, chooseSettings } from "./simulated-parts.js";
 import { ProcessClock } from "./simulated-time.js";
-import { Trouble } from "./trouble.js";
 import type { Failpoint } from "./troubled-disk.js";
 
-/** How long a fault of the origin may be felt after its end: the attempts and time-outs of one request. */
-const ORIGIN_FELT_MS = 1_500;
-/** How long the loss of a member may be felt after its return. */
-const LOSS_FELT_MS = 2_000;
-/** How long after its end, and the age of a record, a partition may be felt: members find each other again. */
-const PARTITION_FELT_MS = 2_000;
 /** How long a leaving member answers everything. */
 const LEAVE_AFTER_MS = 300;
 
@@ -29,35 +22,29 @@ export class SimulatedCluster {
   readonly time = new ManualClock();
   readonly network: SimulatedNetwork;
   readonly objects = new MemoryObjects();
-  readonly originFaults = new MemoryFaults();
-  readonly originTrouble = new Trouble(ORIGIN_FELT_MS);
-  readonly losses = new Trouble(LOSS_FELT_MS);
-  readonly partitions: Trouble;
+  readonly troubles: ClusterTroubles;
   readonly ages: Ages;
-  originDistance = nearOrigin;
-  /** Undefined: the network is in one piece. */
-  division: Division | undefined;
-  /** All that may have members do some work twice. */
-  readonly disturbances = new Trouble(LOSS_FELT_MS);
   readonly places: readonly Place[];
   /** What went wrong that is no read's business. */
   readonly broken: string[] = [];
+  readonly #teeWritesBytes: number | undefined;
   readonly #lists: MemberLists;
-  /** Ways to take trouble away before its time. */
-  readonly #ends = new Set<() => void>();
   /** Called when a process has died: what it was asked is never answered. */
   onDeath: (process: MemberProcess) => void = () => {};
 
-  constructor(chance: Chance, rules: BrokenRules, ages: Ages) {
+  /** `teeWritesBytes`: the longest written body that members cache; undefined: they cache none. */
+  constructor(chance: Chance, rules: BrokenRules, ages: Ages, teeWritesBytes?: number) {
+    this.#teeWritesBytes = teeWritesBytes;
     this.chance = chance;
     this.#rules = rules;
     this.ages = ages;
-    this.partitions = new Trouble(ages.revalidateAfterMs + PARTITION_FELT_MS);
     this.network = new SimulatedNetwork(this.time, chance);
     const names = Array.from({ length: 3 + chance.below(3) }, (_, index) => `cache-${index}`);
     this.places = names.map((name) => newPlace(name, chance, this.time));
-    const later = (ms: number, tell: () => void): void => this.#for(ms, tell);
-    this.#lists = new MemberLists({ places: this.places, time: this.time, chance, later });
+    const { time, network } = this;
+    this.troubles = new ClusterTroubles({ time, network, names, revalidateAfterMs: ages.revalidateAfterMs });
+    const later = (ms: number, tell: () => void): void => this.troubles.untilCalm(ms, tell);
+    this.#lists = new MemberLists({ places: this.places, time, chance, later });
   }
 
   /** Members that answer users now. */
@@ -98,7 +85,7 @@ export class SimulatedCluster {
     if (process === undefined || this.serving.length <= 1) return;
     const die = (): void => {
       if (place.process !== process) return;
-      const endLoss = this.#lost(place.name);
+      const endLoss = this.troubles.lost(place.name);
       process.die(silently);
       this.onDeath(process);
       this.#gone(place);
@@ -115,7 +102,7 @@ export class SimulatedCluster {
     const { process } = place;
     if (process === undefined || !place.serves || this.serving.length <= 1) return;
     place.serves = false;
-    const endLoss = this.#lost(place.name);
+    const endLoss = this.troubles.lost(place.name);
     this.#lists.tellAll();
     this.time.after(LEAVE_AFTER_MS, () => {
       if (place.process !== process) return;
@@ -128,93 +115,13 @@ export class SimulatedCluster {
     });
   }
 
-  /** Nothing gets through to a member, or between two of them. */
-  cut(place: Place, other: Place | undefined, forMs: number): void {
-    const end = this.#lost(place.name, this.partitions);
-    this.network.cut(place.name, other?.name);
-    this.#for(forMs, () => {
-      this.network.heal();
-      end();
-    });
-  }
-
-  /**
-   * Members reach only those on their side for a while: those whose bits differ are on different ones. Not as long as an earlier division
-   * is felt: what the sides have received differs until then.
-   */
-  divide(bits: number, received: ReadonlyMap<string, number>, forMs: number): void {
-    const nowMs = this.time.monotonicMs();
-    if (this.partitions.during(nowMs, nowMs)) return;
-    const sides = new Map(this.places.map(({ name }, index) => [name, (bits >> index) & 1]));
-    const ends = [...sides.keys()].map((name) => this.#lost(name, this.partitions));
-    for (const [one, side] of sides) for (const [other, otherSide] of sides) if (side < otherSide) this.network.cut(one, other);
-    const division = new Division(sides, received);
-    this.division = division;
-    this.#for(forMs, () => {
-      division.isOver = true;
-      this.division = undefined;
-      this.network.heal();
-      for (const end of ends) end();
-    });
-  }
-
-  weather(weather: Weather, forMs: number): void {
-    // Where connections break everywhere, anybody may lose more than one member.
-    const lost = weather.breaks > 0 ? ["one", "other"] : [];
-    const ends = lost.map((whom) => this.#lost(whom, this.partitions));
-    if (weather.duplicates > 0) ends.push(this.#begin("network", this.disturbances));
-    this.network.weather = weather;
-    this.#for(forMs, () => {
-      this.network.heal();
-      for (const end of ends) end();
-    });
-  }
-
-  originFault(rule: MemoryFaultRule, isTrouble: boolean, forMs: number): void {
-    const remove = this.originFaults.place(rule);
-    const end = isTrouble ? this.#begin("origin", this.originTrouble, this.disturbances) : undefined;
-    this.#for(forMs, () => {
-      remove();
-      end?.();
-    });
-  }
-
-  /** Requests to the origin and its answers take their time for a while. */
-  distance(distance: OriginDistance, forMs: number): void {
-    this.originDistance = distance;
-    this.#for(forMs, () => {
-      this.originDistance = nearOrigin;
-    });
-  }
-
-  /** Messages from one member to another one take longer for a while. */
-  slowLink(from: Place, to: Place, delayMs: number, forMs: number): void {
-    if (from === to) return;
-    this.network.slowDown(from.name, to.name, delayMs);
-    // A read may do some work twice if another one that it would have joined is late.
-    const end = this.#begin("network", this.disturbances);
-    this.#for(forMs, () => {
-      this.network.speedUp(from.name, to.name);
-      end();
-    });
-  }
-
-  /** Does something after a while, unless all trouble is taken away before. */
-  schedule(ms: number, act: () => void): void {
-    const cancel = this.time.after(ms, () => {
-      this.#ends.delete(cancel);
-      act();
-    });
-    this.#ends.add(cancel);
-  }
-
   /** A member's process stands still for a while. */
   freeze(place: Place, forMs: number): void {
     const clock = place.process?.options.clock;
     if (clock === undefined) return;
-    const endLoss = this.#lost(place.name);
+    const endLoss = this.troubles.lost(place.name);
     clock.freeze();
-    this.#for(forMs, () => {
+    this.troubles.untilCalm(forMs, () => {
       clock.thaw();
       endLoss();
     });
@@ -237,10 +144,7 @@ export class SimulatedCluster {
 
   /** Takes all trouble away. */
   calm(): void {
-    for (const end of [...this.#ends]) end();
-    this.#ends.clear();
-    this.#begin("everything", this.disturbances)();
-    this.originFaults.clear();
+    this.troubles.calm();
     for (const place of this.places) {
       place.disk.calm();
       place.deafUntilMs = 0;
@@ -251,7 +155,7 @@ export class SimulatedCluster {
   /** At rest no read feels what was before. */
   forgetTroubles(): void {
     const nowMs = this.time.monotonicMs();
-    for (const trouble of [this.originTrouble, this.losses, this.partitions, this.disturbances]) trouble.forgetBefore(nowMs);
+    this.troubles.forget();
     for (const place of this.places) place.setBacks = place.setBacks.filter(({ untilMs }) => untilMs > nowMs);
   }
 
@@ -283,11 +187,12 @@ export class SimulatedCluster {
     place.returns = true;
     place.lives++;
     for (const setBack of place.setBacks) setBack.restarted = true;
-    const { objects, network, originFaults: faults } = this;
+    const { objects, network, troubles } = this;
+    const { originFaults: faults } = troubles;
     const broken = this.#rules;
-    const distance = (): OriginDistance => this.originDistance;
+    const distance = (): OriginDistance => troubles.originDistance;
     const options = { self: place.self, disk: place.disk, clock, network, objects, faults, distance, broken };
-    const settings = chooseSettings(this.chance, [48 * 1024, 96 * 1024], this.ages);
+    const settings = chooseSettings(this.chance, [48 * 1024, 96 * 1024], this.ages, this.#teeWritesBytes);
     try {
       place.process = await MemberProcess.start({ ...options, settings }, this.#lists.of(place));
       place.serves = true;
@@ -298,18 +203,6 @@ export class SimulatedCluster {
     place.returns = false;
   }
 
-  /** A member is lost, by itself or for others. Returns what ends that. */
-  #lost(name: string, ...alsoTrouble: readonly Trouble[]): () => void {
-    return this.#begin(name, this.losses, this.disturbances, ...alsoTrouble);
-  }
-
-  #begin(whom: string, ...troubles: readonly Trouble[]): () => void {
-    const ends = troubles.map((trouble) => trouble.begin(whom, this.time.monotonicMs()));
-    return () => {
-      for (const end of ends) end(this.time.monotonicMs());
-    };
-  }
-
   #gone(place: Place): void {
     place.process = undefined;
     place.serves = false;
@@ -318,17 +211,7 @@ export class SimulatedCluster {
   #return(place: Place, afterMs: number, endLoss: () => void): void {
     place.returns = true;
     place.disk.calm();
-    this.#for(afterMs, () => void this.#start(place).then(endLoss));
-  }
-
-  /** Does something after a while, or as soon as all trouble is taken away. */
-  #for(ms: number, end: () => void): void {
-    const cancel = this.time.after(ms, () => now());
-    const now = (): void => {
-      cancel();
-      if (this.#ends.delete(now)) end();
-    };
-    this.#ends.add(now);
+    this.troubles.untilCalm(afterMs, () => void this.#start(place).then(endLoss));
   }
 }
 

@@ -96,6 +96,7 @@ export class MemberProcess {
       origin: retrying(broken.origin?.(origin) ?? origin, clock),
       connections: { ...connections, objects: calls },
       settings: cacheSettings(settings),
+      teeWritesBytes: settings.teeWritesBytes,
     });
     const { router, objects } = this.#member;
     this.#objects = broken.service?.(serviceOf(objects.service)) ?? objects.service;

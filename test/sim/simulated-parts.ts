@@ -28,11 +28,21 @@ export const URLS = ["s3://bucket/a", "s3://bucket/b", "s3://bucket/c"];
 /** What is chosen for each life of a member. */
 export type LifeSettings = Pick<BlockStoreOptions, "eviction"> &
   Pick<LocalCacheOptions, "fill"> &
-  Ages & { readonly limitBytes: number };
+  Ages & {
+    readonly limitBytes: number;
+    /** The longest written body that is cached. Undefined: members cache no written bodies. */
+    readonly teeWritesBytes: number | undefined;
+  };
 
-export function chooseSettings(chance: Chance, limitsBytes: readonly number[], ages: Ages): LifeSettings {
+export function chooseSettings(
+  chance: Chance,
+  limitsBytes: readonly number[],
+  ages: Ages,
+  teeWritesBytes?: number,
+): LifeSettings {
   return {
     ...ages,
+    teeWritesBytes,
     limitBytes: chance.pick(limitsBytes),
     eviction: chance.pick(["lru", "slru"] as const),
     fill: chance.pick(["auto", "whole", "requested"] as const),

@@ -241,14 +241,35 @@ const writes: Mix = {
   rest: 0.3,
 };
 
+/** Objects that are overwritten and written while clients with near caches read them again and again. */
+const near: Mix = {
+  clientRead: 40,
+  http: 10,
+  stat: 6,
+  put: 8,
+  write: 4,
+  delete: 1,
+  poll: 3,
+  distance: 3,
+  slowNetwork: 1,
+  slowLink: 2,
+  crash: 0.5,
+  restart: 0.7,
+  leave: 1,
+  freeze: 0.7,
+  halt: 1,
+  deafen: 0.7,
+  rest: 0.2,
+};
+
 /** What a run is about. */
 export type Subject = (typeof subjects)[number];
-export const subjects = ["all", "versions", "overtaken", "divided", "writes"] as const;
+export const subjects = ["all", "versions", "overtaken", "divided", "writes", "near"] as const;
 
 /** The steps of a seed. Each one stands for itself, so that some of them can be left out. */
 export function makeSteps(seed: number, count: number, subject: Subject = "all"): Step[] {
   const chance = new Chance(seed);
-  const mix = { all, overtaken, divided, writes, versions: [partitioned, polled, versions, polled, versions][seed % 5]! }[
+  const mix = { all, overtaken, divided, writes, near, versions: [partitioned, polled, versions, polled, versions][seed % 5]! }[
     subject
   ];
   const total = Object.values(mix).reduce((sum, share) => sum + share, 0);

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { breakableVersionRules } from "./broken-rules.js";
+import { breakableVersionRules, subjectsOfRules } from "./broken-rules.js";
 import { type RunReport, runCluster } from "./cluster-run.js";
-import { makeSteps, type Subject } from "./step-makers.js";
+import { makeSteps } from "./step-makers.js";
 
 const STEPS = 200;
 const subject = "versions";
@@ -46,18 +46,18 @@ describe("a simulated cluster whose objects are overwritten while members freeze
   });
 });
 
-/** Rules, and what finds each: a seed, which is tried first, since that saves the time of those before, of runs about a subject. */
-const foundBy: Record<string, { readonly seed: number; readonly subject?: Subject }> = {
-  "version-changed": { seed: 8 },
-  "version-rejected": { seed: 8 },
-  "lease-clock": { seed: 21 },
-  "observation-date": { seed: 1, subject: "overtaken" },
-  substitution: { seed: 1 },
-  "hand-over-confirmed": { seed: 8 },
-  "hand-over-awaited": { seed: 8 },
-  "self-fencing": { seed: 2 },
-  absence: { seed: 8 },
-  "write-reported": { seed: 1, subject: "writes" },
+/** Rules, and the seed that is tried first for each: that saves the time of those before. */
+const foundBy: Record<string, number> = {
+  "version-changed": 8,
+  "version-rejected": 8,
+  "lease-clock": 21,
+  "observation-date": 1,
+  substitution: 1,
+  "hand-over-confirmed": 8,
+  "hand-over-awaited": 8,
+  "self-fencing": 2,
+  absence: 8,
+  "write-reported": 1,
 };
 
 describe("a rule about versions that is broken on purpose", () => {
@@ -65,8 +65,8 @@ describe("a rule about versions that is broken on purpose", () => {
     expect(Object.keys(foundBy).sort()).toEqual(Object.keys(breakableVersionRules).sort());
   });
 
-  it.each(Object.entries(foundBy))("is found within 50 seeds: %s", async (name, { seed: first, subject = "versions" }) => {
-    const rules = breakableVersionRules[name]!;
+  it.each(Object.entries(foundBy))("is found within 50 seeds: %s", async (name, first) => {
+    const [rules, subject] = [breakableVersionRules[name]!, subjectsOfRules[name]!];
     let found: RunReport | undefined;
     for (let seed = first; seed <= 50 && found === undefined; seed++) {
       const report = await runCluster(seed, makeSteps(seed, STEPS, subject), { rules, subject });
