@@ -111,6 +111,14 @@ describe("a command line", () => {
     ]);
   });
 
+  it.each([["--help"], ["completion", "bash"], ["version"]])(
+    "ends without an error if the consumer of %s closes the pipe",
+    async (...args) => {
+      const { exitCode, stderr } = await frontcache(args, {}, undefined, ({ stdout }) => stdout?.destroy());
+      expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: "" });
+    },
+  );
+
   it("prints no deprecation warning of Node for TLS to an IP address (DEP0123)", async () => {
     await using directory = await temporaryDirectory();
     const authority = await Authority.create("ours");

@@ -28,7 +28,14 @@ export async function main(args: readonly string[]): Promise<void> {
   if (process.env.GRPC_VERBOSITY === undefined) setLogVerbosity(logVerbosity.NONE);
   // Users cannot act on deprecated calls inside our dependencies, such as TLS to an IP address by grpc-js (DEP0123).
   if (!process.traceDeprecation && !process.throwDeprecation) process.noDeprecation = true;
+  process.stdout.on("error", endOfConsumer);
   process.exitCode = await run(args);
+}
+
+/** A consumer that closes the pipe (`| head`) needs no more output. Logs of members do not go through this stream. */
+function endOfConsumer(error: NodeJS.ErrnoException): void {
+  if (error.code !== "EPIPE") throw error;
+  process.exit(exitCodes.ok.code);
 }
 
 async function run(args: readonly string[]): Promise<ExitCode> {
