@@ -4,35 +4,7 @@ import type { BlockPin } from "../storage/block.js";
 import type { BodyPieces } from "./body-tee.js";
 import { SpanSet } from "./span-set.js";
 import type { ValueBlocks } from "./value-blocks.js";
-
-/** Memory of a member for segments that are being written. */
-const MOST_BUFFER_BYTES = 128 << 20;
-
-/** Buffers that are kept to be used again: new memory of 1 MiB costs more than a copy into it. */
-const MOST_KEPT = 16;
-
-/** The memory of all drafts. */
-export class DraftMemory {
-  #bytes = 0;
-  readonly #kept: Buffer[] = [];
-
-  get bytes(): number {
-    return this.#bytes;
-  }
-
-  /** Returns memory, which may contain anything; undefined: too much is used. `give` takes it back. */
-  take(bytes: number): Buffer | undefined {
-    if (this.#bytes + bytes > MOST_BUFFER_BYTES) return undefined;
-    this.#bytes += bytes;
-    const kept = this.#kept.at(-1)?.length === bytes ? this.#kept.pop() : undefined;
-    return kept ?? Buffer.allocUnsafeSlow(bytes);
-  }
-
-  give(buffer: Buffer): void {
-    this.#bytes -= buffer.length;
-    if (this.#kept.length < MOST_KEPT && buffer.length >= (this.#kept[0]?.length ?? 0)) this.#kept.push(buffer);
-  }
-}
+import type { WriteMemory } from "./write-memory.js";
 
 export interface DraftOptions {
   readonly entry: ValueEntry;
@@ -44,7 +16,7 @@ export interface DraftOptions {
   /** The value must not exist when the draft is finished. */
   readonly isExclusive: boolean;
   readonly blocks: ValueBlocks;
-  readonly memory: DraftMemory;
+  readonly memory: WriteMemory;
   readonly nowMs: () => number;
 }
 

@@ -1,7 +1,8 @@
 import { CacheError, type ValueEntry } from "@frontcache/proto";
 import type { Clock } from "../runtime/clock.js";
-import { Draft, DraftMemory } from "./draft.js";
+import { Draft } from "./draft.js";
 import type { ValueBlocks } from "./value-blocks.js";
+import { WriteMemory } from "./write-memory.js";
 
 /** A writer that is silent for so long is dead. Members repeat a sign of life more often. */
 export const WRITER_TIMEOUT_MS = 15_000;
@@ -24,7 +25,7 @@ export interface DraftKind {
 export class Drafts {
   readonly #blocks: ValueBlocks;
   readonly #clock: Pick<Clock, "nowMs">;
-  readonly #memory = new DraftMemory();
+  readonly #memory = new WriteMemory();
   readonly #drafts = new Map<string, Map<string, Draft>>();
   readonly #uploads = new Map<string, Draft>();
   #size = 0;

@@ -6,8 +6,9 @@ import type { ValueBuckets } from "./value-buckets.js";
 import { deletedEntry, entryOf } from "./value-entry.js";
 import type { Placement } from "./value-members.js";
 import type { ValueService } from "./value-service.js";
-import { conflictOf, OlderVersion, ValueWriter, WHOLE_BYTES, wrongSize } from "./value-writer.js";
+import { conflictOf, OlderVersion, ValueWriter } from "./value-writer.js";
 import { type ConflictReason, checkSize, type PutRequest, type ValueInfo, type ValueRequest } from "./values.js";
+import { WHOLE_BYTES } from "./write-memory.js";
 
 /** A write is repeated as often with a larger version. */
 export const MOST_ATTEMPTS = 5;
@@ -21,6 +22,11 @@ export interface ValuePutsOptions {
   readonly clock: Clock;
 }
 
+interface Put {
+  readonly info: ValueInfo;
+  readonly isTakenByAll: boolean;
+}
+
 /** Whole values that clients write and delete. */
 export class ValuePuts {
   readonly counts = { bytesWritten: 0, deletes: 0 };
@@ -32,12 +38,28 @@ export class ValuePuts {
 
   /** As `Values.put`. */
   async put(request: PutRequest, body: Uint8Array | AsyncIterable<Uint8Array>): Promise<ValueInfo> {
+    const { buckets, service } = this.#options;
+    buckets.forWrite(request);
+    const size = sizeOf(request, body);
+    const isGathered = size !== undefined && size <= WHOLE_BYTES && !(body instanceof Uint8Array);
+    const whole = isGathered ? await service.wholeBodies.gather(request.url, body, size) : undefined;
+    if (whole === undefined) return (await this.#put(request, body, size)).info;
+    let isFree = false;
+    try {
+      const put = await this.#put(request, whole.bytes, size);
+      isFree = put.isTakenByAll;
+      return put.info;
+    } finally {
+      whole.release(isFree);
+    }
+  }
+
+  /** Writes a body. `isTakenByAll`: no member uses its memory any more. */
+  async #put(request: PutRequest, body: Uint8Array | AsyncIterable<Uint8Array>, size: number | undefined): Promise<Put> {
     const { buckets, service, placement, versions, clock, calls } = this.#options;
     const { url, ifNoneMatch, whileWritten, signal } = request;
     const bucket = buckets.forWrite(request);
-    const size = sizeOf(request, body);
-    const isWhole = size !== undefined && size <= WHOLE_BYTES;
-    const whole = !isWhole ? undefined : body instanceof Uint8Array ? body : await gather(url, body, size);
+    const whole = body instanceof Uint8Array && body.length <= WHOLE_BYTES ? body : undefined;
     let hasReported = false;
     for (let attempt = 1; ; attempt++) {
       const named = { url, version: versions.next(), size: size ?? 0, nowMs: clock.nowMs() };
@@ -56,7 +78,9 @@ export class ValuePuts {
       hasReported = true;
       const written = whole === undefined ? await sendAll(writer, body) : whole.length;
       this.counts.bytesWritten += written;
-      return calls.written({ ...entry, size: written, present: true }, writer.written, writer.failed);
+      const isTakenByAll = attempt === 1 && writer.failed.length === 0;
+      const info = await calls.written({ ...entry, size: written, present: true }, writer.written, writer.failed);
+      return { info, isTakenByAll };
     }
   }
 
@@ -107,17 +131,4 @@ async function sendAll(writer: ValueWriter, body: Uint8Array | AsyncIterable<Uin
     await writer.abandon();
     throw CacheError.from(error);
   }
-}
-
-/** Collects a small body of known size in memory. */
-async function gather(url: string, body: AsyncIterable<Uint8Array>, size: number): Promise<Buffer> {
-  const pieces: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const piece of body) {
-    bytes += piece.length;
-    if (bytes > size) break;
-    pieces.push(piece);
-  }
-  if (bytes === size) return Buffer.concat(pieces);
-  throw wrongSize({ url, size }, bytes);
 }

@@ -8,6 +8,7 @@ import { answerOf, type Placement, type StepBytes, type ValueMembers } from "./v
 import { readPiece } from "./value-pieces.js";
 import { READ_PIECE_BYTES } from "./value-reads.js";
 import { parseValueUrl, type ValueEvent } from "./values.js";
+import { WholeBodies } from "./write-memory.js";
 
 /** How long another member may take for one step. */
 export const CALL_TIMEOUT_MS = 30_000;
@@ -32,6 +33,7 @@ export interface ValueServiceOptions {
 export class ValueService {
   readonly monitors = new Monitors();
   readonly copies: ValueCopies;
+  readonly wholeBodies = new WholeBodies();
   readonly #options: ValueServiceOptions;
 
   constructor(options: ValueServiceOptions) {
@@ -111,7 +113,9 @@ export class ValueService {
     try {
       const size = await begun.writeAll(0, bytes ?? data);
       const refusal = await holder.commit(begun, { version: entry.version, size });
-      return refusal === undefined ? answerOf({}) : this.#refused(entry.url, refusal);
+      if (refusal === undefined) return answerOf({});
+      await holder.drafts.abandon(begun, new CacheError("CANCELLED", `${entry.url}: the write was refused`));
+      return this.#refused(entry.url, refusal);
     } catch (error) {
       await holder.drafts.abandon(begun, CacheError.from(error));
       throw error;

@@ -6,9 +6,8 @@ import type { StepBytes } from "./value-members.js";
 import type { ValueService } from "./value-service.js";
 import type { Completion, ConflictReason } from "./values.js";
 import { ValueConflict } from "./values.js";
+import { wrongSize } from "./write-memory.js";
 
-/** A value of at most so many bytes is sent to each member with one request, which may be repeated. */
-export const WHOLE_BYTES = 1 << 20;
 /** A writer repeats a sign of life as often. */
 const ALIVE_MS = 3_000;
 
@@ -208,12 +207,6 @@ export function conflictOf(url: string, reason: ConflictReason, completion?: Com
     finalizing: `${url}: the upload is being finalized`,
   } as const satisfies Record<ConflictReason, string>;
   return new ValueConflict(reason, messages[reason], completion);
-}
-
-/** The error of a body of another length than was announced. */
-export function wrongSize({ url, size }: Pick<ValueEntry, "url" | "size">, sent: number): CacheError {
-  const message = `${url}: the body has ${sent > size ? "more" : "fewer"} than the ${size} bytes announced`;
-  return new CacheError("INVALID_ARGUMENT", message, { s3Code: "IncompleteBody" });
 }
 
 const NO_BYTES = Buffer.alloc(0);

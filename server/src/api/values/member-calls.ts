@@ -1,8 +1,7 @@
 import { CacheError, VALUE_CALL_HEADER, VALUE_CALLS_PATH, ValueAnswer, ValueCall } from "@frontcache/proto";
 import { requireMemberNamed } from "../../security/member-authentication.js";
-import type { StepBytes } from "../../values/value-members.js";
 import type { ValueService } from "../../values/value-service.js";
-import { WHOLE_BYTES } from "../../values/value-writer.js";
+import { WHOLE_BYTES } from "../../values/write-memory.js";
 import type { HttpContext } from "../http/http-context.js";
 import type { Site } from "../http/site.js";
 import type { Document } from "../s3/document-answer.js";
@@ -21,8 +20,7 @@ export function memberCalls(): Site<ValueService> {
       const { principal, listener, client, refusals } = context;
       const call = callIn(request.headers[VALUE_CALL_HEADER]);
       requireMemberNamed(call.name, { what: "a call about values", principal, listener, client: client.address }, refusals);
-      const url = (call.begin?.entry ?? call.write)?.url ?? "a value";
-      answerRunning(context, { operation: "member call", url }, () => answerCall(context, call, service));
+      answerRunning(context, { operation: "member call", url: urlOf(call) }, () => answerCall(context, call, service));
       return undefined;
     },
   });
@@ -30,9 +28,24 @@ export function memberCalls(): Site<ValueService> {
 
 async function answerCall(context: HttpContext, call: ValueCall, service: ValueService): Promise<Document> {
   const body = receivedBytes(context.upload!, context);
-  const bytes: StepBytes = call.begin === undefined ? body : await wholeOf(body, bodySizeOf(context));
-  const answer = await service.answer(call, context.signal, bytes);
-  return { headers: ["Content-Type", "text/plain"], body: Buffer.from(encoded(answer)) };
+  const size = bodySizeOf(context);
+  if (call.begin !== undefined && (size === undefined || size > WHOLE_BYTES)) {
+    throw new CacheError("INVALID_ARGUMENT", `a value that is sent whole has at most ${WHOLE_BYTES} bytes, and says how many`);
+  }
+  // Its sender may repeat the request: it begins when all bytes are here.
+  const whole = call.begin === undefined ? undefined : await service.wholeBodies.gather(urlOf(call), body, size!);
+  let isFree = false;
+  try {
+    const answer = await service.answer(call, context.signal, whole?.bytes ?? body);
+    isFree = true;
+    return { headers: ["Content-Type", "text/plain"], body: Buffer.from(encoded(answer)) };
+  } finally {
+    whole?.release(isFree);
+  }
+}
+
+function urlOf({ begin, write }: ValueCall): string {
+  return (begin?.entry ?? write)?.url ?? "a value";
 }
 
 function encoded(answer: ValueAnswer): string {
@@ -52,13 +65,4 @@ function callIn(header: unknown): ValueCall {
     "INVALID_ARGUMENT",
     `the header ${VALUE_CALL_HEADER} contains no call: run the same version on all members`,
   );
-}
-
-async function wholeOf(body: AsyncIterable<Buffer>, size: number | undefined): Promise<Buffer> {
-  if (size === undefined || size > WHOLE_BYTES) {
-    throw new CacheError("INVALID_ARGUMENT", `a value that is sent whole has at most ${WHOLE_BYTES} bytes, and says how many`);
-  }
-  const pieces: Buffer[] = [];
-  for await (const piece of body) pieces.push(piece);
-  return pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces);
 }
