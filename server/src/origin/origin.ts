@@ -246,8 +246,8 @@ export type JsonMethod =
 
 /** The metadata of an object that is uploaded in the same request. */
 export interface RelatedPart {
+  /** JSON. */
   readonly document: Uint8Array;
-  readonly documentType: string;
   /** The Content-Type of the object's bytes. Undefined: they have none. */
   readonly contentType: string | undefined;
 }

@@ -20,6 +20,7 @@ import { MemberAddresses } from "./member-addresses.js";
 import { type MemberAuthentication, MemberProof } from "./member-authentication.js";
 import { MemberKeys, parseMemberKeys } from "./member-keys.js";
 import { NO_ORIGIN_ACCESSES, type OriginAccesses, originAccesses } from "./origin-access.js";
+import { SessionSignatures } from "./session-signatures.js";
 import { SignatureAuthenticator } from "./signatures/signature-authenticator.js";
 import { SignatureV2Authenticator } from "./signatures/signature-v2.js";
 import { AccessKeyAuthenticator } from "./tokens/access-key-authenticator.js";
@@ -51,6 +52,8 @@ export interface Security {
   readonly members: MemberAuthentication;
   /** How this member proves itself to others; undefined: not by a key. */
   readonly caller: CallingMember | undefined;
+  /** Signs the addresses of upload sessions. Absent: they are not signed. */
+  readonly sessions?: SessionSignatures | undefined;
 }
 
 /** TLS with certificates that can be rotated. New certificates apply to new connections. */
@@ -103,6 +106,7 @@ export class MemberSecurity implements Security {
   readonly members: MemberProof;
   /** Credentials of principals' own at origins. */
   readonly originAccesses: OriginAccesses;
+  readonly sessions: SessionSignatures | undefined;
   readonly #addresses: MemberAddresses;
   readonly #keys: MemberKeys | undefined;
   readonly #files: SecurityFiles;
@@ -134,6 +138,7 @@ export class MemberSecurity implements Security {
     this.authorization = new Authorization({ buckets, grants: () => identities?.current.grants, audit });
     identities?.onChange(() => audit?.record({ outcome: "allowed", operation: "reload", object: settings.identitiesFile! }));
     this.originAccesses = identities === undefined ? NO_ORIGIN_ACCESSES : originAccesses(() => identities.current.originAccess);
+    if (identities !== undefined && keys !== undefined) this.sessions = new SessionSignatures(() => keys.current);
     if (certificates === undefined) return;
     this.tls = tlsOf(settings, certificates, new HandshakeFailures(clock, log));
     certificates.onChange(() => this.#checkCertificate());

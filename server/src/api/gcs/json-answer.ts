@@ -15,8 +15,7 @@ import { jsonError } from "./json-errors.js";
 import { type JsonTarget, parseJsonTarget } from "./json-target.js";
 import { answerJsonWrite } from "./json-writes.js";
 import { type JsonConditions, jsonConditions, judgeJson, objectResource } from "./object-resource.js";
-
-const JSON_TYPE = "application/json; charset=UTF-8";
+import { JSON_TYPE } from "./written-resource.js";
 
 /** More than a thousand objects with all their metadata. */
 const MAX_DOCUMENT_BYTES = 16 << 20;

@@ -6,7 +6,14 @@ import type { HttpContext, Upload } from "../http/http-context.js";
 import type { Document } from "../s3/document-answer.js";
 import { receivedBytes } from "../s3/writes/received-body.js";
 import { documentOf } from "../s3/writes/write-document.js";
-import { parseResource, RESOURCE_FIELDS, type Resource } from "./written-resource.js";
+import {
+  JSON_TYPE,
+  parseResource,
+  RESOURCE_FIELDS,
+  type Resource,
+  type WrittenResource,
+  writtenResource,
+} from "./written-resource.js";
 
 /** The documents of single requests: metadata, or the names of 32 objects. */
 const MAX_DOCUMENT_BYTES = 256 << 10;
@@ -14,8 +21,8 @@ const MAX_DOCUMENT_BYTES = 256 << 10;
 /** Parameters that change who may do what. */
 const ADMINISTERS = /^(?:predefinedAcl|destinationPredefinedAcl|overrideUnlockedRetention)$/;
 
-/** A request's own document. */
-export async function documentIn(context: HttpContext, upload: Upload): Promise<Buffer> {
+/** A request's own document. Throws INVALID_ARGUMENT. */
+export async function documentIn(context: HttpContext, upload: Upload): Promise<WrittenResource> {
   if (context.request.headers["content-encoding"] !== undefined)
     throw new CacheError("INVALID_ARGUMENT", "a compressed document is not read: send it as it is");
   const pieces: Buffer[] = [];
@@ -28,7 +35,7 @@ export async function documentIn(context: HttpContext, upload: Upload): Promise<
       });
     pieces.push(piece);
   }
-  return Buffer.concat(pieces);
+  return writtenResource(Buffer.concat(pieces));
 }
 
 /** The grant that is required because the request changes who may do what. */
@@ -63,6 +70,12 @@ export function jsonHeaders({ request }: HttpContext): [name: string, value: str
       throw new CacheError("INVALID_ARGUMENT", `the header ${name} is not known for a request that writes`);
     return [];
   });
+}
+
+/** The same for a request whose document is sent as it was understood. */
+export function documentHeaders(context: HttpContext, document: Uint8Array): [name: string, value: string][] {
+  const others = jsonHeaders(context).filter(([name]) => name !== "content-type");
+  return document.length === 0 ? others : [...others, ["content-type", JSON_TYPE]];
 }
 
 export function principalOf({ principal, signal }: HttpContext): Pick<WriteQuestion, "principal" | "signal"> {

@@ -8,9 +8,9 @@ import type { RequiredGrant } from "../../writes/write-through.js";
 import type { HttpContext, Upload } from "../http/http-context.js";
 import type { Document } from "../s3/document-answer.js";
 import { receivedBytes } from "../s3/writes/received-body.js";
-import { jsonDocumentOf, jsonHeaders, parametersIn, principalOf } from "./json-requests.js";
+import { jsonDocumentOf, jsonHeaders, principalOf } from "./json-requests.js";
 import { readRelated } from "./related-body.js";
-import { beginSession, continueSession, INSERT } from "./upload-session.js";
+import { beginSession, continueSession, namedParameters } from "./upload-session.js";
 import {
   checkedGrants,
   declaredLength,
@@ -20,7 +20,7 @@ import {
   uploadedBody,
   uploadedObject,
 } from "./uploaded-body.js";
-import { parseResource, type Resource } from "./written-resource.js";
+import { type Resource, writtenResource } from "./written-resource.js";
 
 const UPLOAD: JsonMethod = { kind: "upload" };
 
@@ -73,11 +73,11 @@ async function uploadRelated(
   if (headers["content-md5"] !== undefined)
     throw invalid("Content-MD5 of a multipart upload is not verified: use md5Hash in the metadata");
   const { part, content } = await readRelated(receivedBytes(upload, context), headers["content-type"]);
-  const resource = parseResource(part.document);
+  const { resource, document } = writtenResource(part.document);
   const ref = uploadedObject(bucket, query.get("name") ?? textIn(resource, "name"));
   const grants = checkedGrants(context, ref, query, resource);
   const body = await uploadedBody(content, undefined, expectedChecksums(context, resource));
-  const json = { kind: "upload", related: part } as const;
+  const json = { kind: "upload", related: { ...part, document } } as const;
   return insert(context, cache, { ref, query, grants, body, json, headers: jsonHeaders(context), resource });
 }
 
@@ -98,7 +98,7 @@ async function insert(context: HttpContext, cache: Cache, insertion: Insertion):
     ref,
     method: "POST",
     json,
-    query: parametersIn(query, INSERT),
+    query: namedParameters(query, ref),
     headers,
     grants,
     changes: [ref],

@@ -6,10 +6,10 @@ import type { RequiredGrant } from "../../writes/write-through.js";
 import type { HttpContext, Upload } from "../http/http-context.js";
 import type { Document } from "../s3/document-answer.js";
 import { answerChange } from "../s3/writes/write-answer.js";
-import { administered, documentIn, jsonDocumentOf, jsonHeaders, parametersIn, principalOf } from "./json-requests.js";
+import { administered, documentHeaders, documentIn, jsonDocumentOf, parametersIn, principalOf } from "./json-requests.js";
 import type { JsonTarget } from "./json-target.js";
 import { uploadObject } from "./json-uploads.js";
-import { parseResource, type Resource } from "./written-resource.js";
+import type { Resource } from "./written-resource.js";
 
 /** Parameters of every request that writes. */
 const OF_ALL = "alt|fields|prettyPrint|projection|userProject|quotaUser|\\$\\..+";
@@ -98,8 +98,11 @@ function objectWrite(ref: ObjectRef, method: string | undefined, query: Query): 
   }
   if (method !== "PATCH" && method !== "PUT") return undefined;
   const parameters = parametersOf(`generation|${CONDITIONS}|predefinedAcl|overrideUnlockedRetention`);
-  const operation = method === "PATCH" ? "objects.patch" : "objects.update";
-  return { ...of, operation, method, parameters, grants: [{ operation: "write", ref }], hasDocument: true };
+  const grants: RequiredGrant[] = [{ operation: "write", ref }];
+  if (method === "PATCH") return { ...of, operation: "objects.patch", method, parameters, grants, hasDocument: true };
+  // It replaces all metadata: what the document does not name, such as a hold, ends.
+  grants.push({ operation: "admin", ref });
+  return { ...of, operation: "objects.update", method, parameters, grants, hasDocument: true };
 }
 
 function parametersOf(own: string): RegExp {
@@ -109,35 +112,70 @@ function parametersOf(own: string): RegExp {
 async function send(context: HttpContext, upload: Upload, cache: Cache, write: JsonWrite, query: Query): Promise<Document> {
   const { json, method, ref, source, changes, hasDocument = false } = write;
   const parameters = parametersIn(query, write.parameters);
-  const body = hasDocument ? await documentIn(context, upload) : Buffer.alloc(0);
-  const resource = parseResource(body);
-  const grants = [...write.grants, ...administered(ref, query, json.kind === "compose" ? resource?.destination : resource)];
-  if (json.kind === "compose") grants.push(...sourcesOf(ref, resource));
+  const none = { resource: undefined, document: Buffer.alloc(0) };
+  const { resource, document } = hasDocument ? await documentIn(context, upload) : none;
+  const composed = json.kind === "compose" ? compositionOf(ref, resource) : undefined;
+  const described = composed === undefined ? resource : composed.destination;
+  const grants = [...write.grants, ...administered(ref, query, described), ...(composed?.grants ?? [])];
   const answer = await cache.ask({
     kind: "write",
     ref,
     method,
     json,
     query: parameters,
-    headers: jsonHeaders(context),
+    headers: documentHeaders(context, document),
     source,
     grants,
-    changes,
-    body,
+    changes: [...changes, ...(composed?.deleted ?? [])],
+    body: document,
     mayRepeat: method === "DELETE" && !parameters.some(([name]) => /^(?:if|generation$)/.test(name)),
     ...principalOf(context),
   });
   return jsonDocumentOf(answer);
 }
 
-/** The objects that are put together must be readable. */
-function sourcesOf({ bucket }: BucketRef, resource: Resource | undefined): RequiredGrant[] {
-  const { sourceObjects } = resource ?? {};
+/** GCS puts at most so many objects together. */
+const MAX_SOURCES = 32;
+const COMPOSITION_FIELDS: ReadonlySet<string> = new Set(["kind", "sourceObjects", "destination", "deleteSourceObjects"]);
+const SOURCE_FIELDS: ReadonlySet<string> = new Set(["name", "generation", "objectPreconditions"]);
+
+/** What a document says about the objects that are put together. */
+interface Composition {
+  /** Each of them must be readable and, if GCS deletes them, deletable. */
+  readonly grants: readonly RequiredGrant[];
+  readonly deleted: readonly ObjectRef[];
+  readonly destination: Resource | undefined;
+}
+
+/** Throws INVALID_ARGUMENT for a document with fields that are not known: GCS could find other objects in them. */
+function compositionOf({ bucket }: BucketRef, resource: Resource | undefined): Composition {
+  const { sourceObjects, destination, deleteSourceObjects = false } = resource ?? {};
+  checkFields(resource, COMPOSITION_FIELDS);
   if (!Array.isArray(sourceObjects)) throw new CacheError("INVALID_ARGUMENT", "the document must name sourceObjects");
-  return sourceObjects.map((each: unknown) => {
+  if (sourceObjects.length > MAX_SOURCES)
+    throw new CacheError("INVALID_ARGUMENT", `the document names more than ${MAX_SOURCES} sourceObjects`);
+  if (destination !== undefined && (typeof destination !== "object" || destination === null))
+    throw new CacheError("INVALID_ARGUMENT", "the destination must be an object");
+  const sources = sourceObjects.map((each: unknown) => {
+    checkFields(each, SOURCE_FIELDS);
     const name = (each as { name?: unknown } | null)?.name;
     if (typeof name !== "string" || name === "")
       throw new CacheError("INVALID_ARGUMENT", "each of sourceObjects must have a name");
-    return { operation: "read", ref: parseObjectUrl(`gs://${bucket}/${name}`) };
+    return parseObjectUrl(`gs://${bucket}/${name}`);
   });
+  const deleted = deleteSourceObjects === false ? [] : sources;
+  const grants = [
+    ...sources.map((ref) => ({ operation: "read", ref }) as const),
+    ...deleted.map((ref) => ({ operation: "delete", ref }) as const),
+  ];
+  return { grants, deleted, destination };
+}
+
+function checkFields(value: unknown, known: ReadonlySet<string>): void {
+  const unknown = Object.keys(value ?? {}).find((name) => !known.has(name));
+  if (unknown !== undefined)
+    throw new CacheError(
+      "INVALID_ARGUMENT",
+      `the field ${JSON.stringify(unknown.slice(0, 100))} is not known for objects.compose`,
+    );
 }

@@ -28,7 +28,6 @@ describe("an object with its metadata in one body", () => {
     for (const end of ["\r\n--xyz--", "\r\n--xyz--\r\n"]) {
       expect(await read(bodyOf(content, end), size)).toEqual({
         document: '{"name":"k"}',
-        documentType: "application/json",
         contentType: "text/plain",
         content,
       });
@@ -40,7 +39,6 @@ describe("an object with its metadata in one body", () => {
     const found = await read(body, 5, 'Multipart/Related; charset=x; boundary="xyz"');
     expect(found).toEqual({
       document: "{}",
-      documentType: "application/json; charset=UTF-8",
       contentType: undefined,
       content: "",
     });

@@ -30,11 +30,7 @@ export async function readRelated(pieces: AsyncIterable<Buffer>, contentType: st
   const head = await partHead(source, opening.rest);
   const document = await readUntil(source, head.rest, delimiter, MAX_DOCUMENT_BYTES);
   const second = await partHead(source, document.rest);
-  const part = {
-    document: document.content,
-    documentType: head.contentType ?? "application/json; charset=UTF-8",
-    contentType: second.contentType,
-  };
+  const part = { document: document.content, contentType: second.contentType };
   return { part, content: contentOf(source, second.rest, delimiter) };
 }
 

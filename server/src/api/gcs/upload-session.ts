@@ -7,7 +7,7 @@ import type { HttpContext, Upload } from "../http/http-context.js";
 import type { Document } from "../s3/document-answer.js";
 import { receivedBytes } from "../s3/writes/received-body.js";
 import { type ContentRange, contentRangeOf } from "./content-range.js";
-import { documentIn, jsonDocumentOf, jsonHeaders, parametersIn, principalOf } from "./json-requests.js";
+import { documentHeaders, documentIn, jsonDocumentOf, jsonHeaders, parametersIn, principalOf } from "./json-requests.js";
 import {
   checkedGrants,
   declaredLength,
@@ -19,12 +19,17 @@ import {
 } from "./uploaded-body.js";
 import { parseResource } from "./written-resource.js";
 
-/** The parameter in the address of an upload session that names the object, if GCS's own address does not. */
-const OBJECT_PARAMETER = "frontcache-object";
+/** The parameter in the address of an upload session that proves which object it writes, and for whom. */
+const SIGNATURE_PARAMETER = "frontcache-signature";
 
 /** The parameters of uploads. */
-export const INSERT =
+const INSERT =
   /^(?:alt|fields|prettyPrint|projection|userProject|quotaUser|\$\..+|uploadType|name|contentEncoding|kmsKeyName|predefinedAcl|if(?:Metag|G)eneration(?:Not)?Match)$/;
+
+/** The parameters of an upload, with the name of its object, which would otherwise be the one that GCS finds in the metadata. */
+export function namedParameters(query: Query, { key }: ObjectRef): [name: string, value: string][] {
+  return [...parametersIn(query, INSERT).filter(([name]) => name !== "name"), ["name", key]];
+}
 
 /** The parameters of a session's address are GCS's own. */
 const SESSION = /^[\w.$-]{1,64}$/;
@@ -39,8 +44,7 @@ export async function beginSession(
   bucket: BucketRef,
   query: Query,
 ): Promise<Document> {
-  const body = await documentIn(context, upload);
-  const resource = parseResource(body);
+  const { resource, document } = await documentIn(context, upload);
   const ref = uploadedObject(bucket, query.get("name") ?? textIn(resource, "name"));
   const grants = checkedGrants(context, ref, query, resource);
   const answer = await cache.ask({
@@ -48,11 +52,11 @@ export async function beginSession(
     ref,
     method: "POST",
     json: UPLOAD,
-    query: parametersIn(query, INSERT),
-    headers: jsonHeaders(context),
+    query: namedParameters(query, ref),
+    headers: documentHeaders(context, document),
     grants,
     changes: [],
-    body,
+    body: document,
     mayRepeat: false,
     ...principalOf(context),
   });
@@ -64,9 +68,17 @@ export async function beginSession(
 }
 
 /** The address of GCS's session at this endpoint. */
-function sessionAddress({ request }: HttpContext, { body }: Upload, { bucket, key }: ObjectRef, location: string): string {
+function sessionAddress(
+  { request, principal }: HttpContext,
+  { body, sessions }: Upload,
+  ref: ObjectRef,
+  location: string,
+): string {
+  const { bucket, key, url } = ref;
   const { searchParams } = new URL(location, "http://gcs");
-  if (!searchParams.has("name")) searchParams.set(OBJECT_PARAMETER, key);
+  searchParams.set("name", key);
+  const id = searchParams.get("upload_id") ?? "";
+  if (sessions !== undefined) searchParams.set(SIGNATURE_PARAMETER, sessions.sign({ url, principal: principal.name, id }));
   // Behind a proxy that ends TLS, only its header says how the client has connected.
   const isSecure = "encrypted" in body.socket || request.headers["x-forwarded-proto"] === "https";
   const path = `/upload/storage/v1/b/${encodeURIComponent(bucket)}/o?${searchParams}`;
@@ -96,7 +108,7 @@ class UploadSession {
     this.#upload = upload;
     this.#cache = cache;
     this.#query = query;
-    this.#ref = uploadedObject(bucket, query.get(OBJECT_PARAMETER) ?? query.get("name"));
+    this.#ref = uploadedObject(bucket, query.get("name"));
   }
 
   async run(): Promise<Document> {
@@ -104,7 +116,8 @@ class UploadSession {
     if (method !== "PUT" && method !== "DELETE" && method !== "POST") throw invalid(`an upload session does not know ${method}`);
     const range = method === "DELETE" ? undefined : contentRangeOf(this.#context.request.headers["content-range"]);
     const grants = checkedGrants(this.#context, this.#ref, this.#query, undefined);
-    const query = parametersIn(this.#query, SESSION).filter(([name]) => name !== OBJECT_PARAMETER);
+    this.#checkSignature();
+    const query = parametersIn(this.#query, SESSION).filter(([name]) => name !== SIGNATURE_PARAMETER);
     const answer = await this.#cache.ask({
       kind: "write",
       ref: this.#ref,
@@ -123,6 +136,20 @@ class UploadSession {
     return jsonDocumentOf(answer);
   }
 
+  /** Denies a session of another object, or of another principal, although the grants allow to write the object that its address names. */
+  #checkSignature(): void {
+    const { principal, authorization } = this.#context;
+    const { url } = this.#ref;
+    const session = { url, principal: principal.name, id: this.#query.get("upload_id") ?? "" };
+    const verdict = this.#upload.sessions?.verify(this.#query.get(SIGNATURE_PARAMETER), session) ?? "valid";
+    if (verdict === "valid") return;
+    if (verdict === "wrong" && authorization !== undefined) {
+      const reason = "the address of the upload session was changed, or another principal has begun the session";
+      authorization.refuse({ principal, operation: "write", subject: url }, reason);
+    }
+    throw new CacheError("NOT_FOUND", `${url}: members do not know this upload session any more: begin a new one`);
+  }
+
   async #body({ isWhole, length }: ContentRange): Promise<VerifiedBody> {
     const declared = declaredLength(this.#context);
     if (declared !== undefined && length !== undefined && declared !== length)
@@ -132,7 +159,7 @@ class UploadSession {
     return uploadedBody(receivedBytes(this.#upload, this.#context), declared ?? length, checksums);
   }
 
-  /** The object of a session is the one that the client named when it began, whatever its address says now. */
+  /** The object of a session is the one that the client named when it began, whatever an unsigned address says now. */
   async #confirmOther({ status, body }: WriteAnswer): Promise<void> {
     const { name, bucket } = (status === 200 ? parseResource(body) : undefined) ?? {};
     if (typeof name !== "string" || typeof bucket !== "string" || name === this.#ref.key) return;

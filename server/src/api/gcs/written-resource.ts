@@ -1,3 +1,7 @@
+import { CacheError } from "@frontcache/proto";
+
+export const JSON_TYPE = "application/json; charset=UTF-8";
+
 /** An object of GCS's JSON API, as a client or GCS has sent it. */
 export type Resource = Readonly<Record<string, unknown>> & { readonly destination?: Resource };
 
@@ -18,7 +22,34 @@ export const RESOURCE_FIELDS: ReadonlySet<string> = new Set([
   ...["timeCreated", "timeFinalized", "timeStorageClassUpdated", "updated"],
 ]);
 
-/** Undefined: the bytes are no JSON object, about which GCS decides. */
+/** A document of a client, and what GCS gets. */
+export interface WrittenResource {
+  /** Undefined: the document is empty. */
+  readonly resource: Resource | undefined;
+  /** Made anew of the resource: a name that stands twice in the client's document could mean another value to GCS. */
+  readonly document: Buffer;
+}
+
+/** Reads a document on which a decision about access depends. Throws INVALID_ARGUMENT unless it is empty or a JSON object. */
+export function writtenResource(bytes: Uint8Array): WrittenResource {
+  if (bytes.length === 0) return { resource: undefined, document: Buffer.alloc(0) };
+  try {
+    const value: unknown = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes), exactly);
+    if (typeof value === "object" && value !== null && !Array.isArray(value))
+      return { resource: value as Resource, document: Buffer.from(JSON.stringify(value)) };
+  } catch {
+    // Invalid UTF-8, no JSON, or too many levels.
+  }
+  throw new CacheError("INVALID_ARGUMENT", "the document must be a JSON object in UTF-8, with whole numbers of at most 53 bits");
+}
+
+/** Other numbers would be written differently. No field of an object has them. */
+function exactly(_: string, value: unknown): unknown {
+  if (typeof value === "number" && !Number.isSafeInteger(value)) throw new TypeError("not a safe integer");
+  return value;
+}
+
+/** Undefined: the bytes of GCS's answer are no JSON object. */
 export function parseResource(bytes: Uint8Array): Resource | undefined {
   if (bytes.length === 0) return undefined;
   try {

@@ -5,6 +5,7 @@ import type { ConnectionAuthentication } from "../../security/connection-authent
 import type { FailureCount, ListenerName } from "../../security/failure-count.js";
 import type { Authorization } from "../../security/grants/authorization.js";
 import type { Principal, RequestSource } from "../../security/principal.js";
+import type { SessionSignatures } from "../../security/session-signatures.js";
 import type { ChunkSignatures } from "../../security/signatures/signer.js";
 import type { Client } from "../limits/clients.js";
 import type { ErrorResponse } from "../s3/error-response.js";
@@ -59,6 +60,8 @@ export interface Upload {
   readonly proceed: (() => void) | undefined;
   /** The signatures of the body's chunks. Returns undefined if nobody verified the signature of the head. */
   signatures(): ChunkSignatures | undefined;
+  /** Signs the addresses of upload sessions. Absent: they are not signed. */
+  readonly sessions?: SessionSignatures | undefined;
 }
 
 /** A form of errors other than S3's. */

@@ -213,7 +213,10 @@ export class HttpListener<Served = Cache> {
     const isWaiting = /^100-continue$/i.test(request.headers.expect ?? "");
     const proceed = isWaiting ? () => response.writeContinue() : undefined;
     const signatures = () => connection?.authentication.chunkSignatures(request);
-    const upload = this.#options.writes === true ? { body: request, proceed, signatures } : undefined;
+    const upload =
+      this.#options.writes === true
+        ? { body: request, proceed, signatures, sessions: this.#options.security.sessions }
+        : undefined;
     connection?.answer(response, () => this.#answer(request, response, connection, upload));
   };
 

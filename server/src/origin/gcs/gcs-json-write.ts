@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { CacheError } from "@frontcache/proto";
 import { NotWritten, type RelatedPart, type StreamedBody, type WriteAnswer, type WriteRequest } from "../origin.js";
 import type { SentBody, SentWrite } from "../sent-write.js";
+import { JSON_TYPE } from "./gcs-passing.js";
 import { bucketPath, objectPath } from "./gcs-paths.js";
 
 /** A write as the HTTP client takes it, without credentials. */
@@ -56,12 +57,12 @@ class RelatedFraming {
   readonly #head: Buffer;
   readonly #tail: Buffer;
 
-  constructor({ document, documentType, contentType }: RelatedPart) {
+  constructor({ document, contentType }: RelatedPart) {
     const boundary = randomUUID();
     const type = contentType === undefined ? "" : `Content-Type: ${contentType}\r\n`;
     this.contentType = `multipart/related; boundary=${boundary}`;
     this.#head = Buffer.concat([
-      Buffer.from(`--${boundary}\r\nContent-Type: ${documentType}\r\n\r\n`, "latin1"),
+      Buffer.from(`--${boundary}\r\nContent-Type: ${JSON_TYPE}\r\n\r\n`, "latin1"),
       document,
       Buffer.from(`\r\n--${boundary}\r\n${type}\r\n`, "latin1"),
     ]);

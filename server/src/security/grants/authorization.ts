@@ -151,6 +151,11 @@ export class Authorization {
     if (!principal.isMember) this.audit?.record({ outcome: "allowed", operation, object, principal });
   }
 
+  /** Denies an operation whatever the grants say: records it, and throws AccessDenied. `reason`: one clause. */
+  refuse(denial: Denied, reason: string): never {
+    this.#deny(denial, { isAllowed: false, isFinal: true, reason });
+  }
+
   /** Records an operation that a grant allows, but the object store denies. */
   deniedElsewhere({ principal, operation, subject: object }: Denied, reason: string): void {
     this.counts[principal.method].denied++;

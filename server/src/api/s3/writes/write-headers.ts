@@ -17,6 +17,9 @@ const KNOWN =
 const KNOWN_OF_GCS =
   /^x-goog-(?:meta-.+|hash|storage-class|custom-time|if-(?:meta)?generation-match|copy-source-if-.+|copy-source-generation)$/;
 
+/** Headers of GCS that make another operation of a write, for which other grants are required. */
+const OTHER_OPERATION = /^x-goog-(?:copy-source|resumable)$/;
+
 /** Headers with which a client brings its key, in the names of S3 and of GCS. */
 const CUSTOMER_KEY = /^x-(?:amz-server-side-encryption-customer|goog-encryption)-/;
 
@@ -48,6 +51,10 @@ export function writeHeaders({ headers }: Pick<Request, "headers">, scheme: Sche
     }
     if (isGcs && CUSTOMER_KEY.test(name)) continue;
     if (isGcs && name.startsWith("x-goog-")) {
+      if (OTHER_OPERATION.test(name)) {
+        const message = `The header ${name} is not supported: use x-amz-copy-source to copy, and an upload in parts.`;
+        throw new CacheError("INVALID_ARGUMENT", message, { s3Code: "NotImplemented" });
+      }
       if (!KNOWN_OF_GCS.test(name)) administers = true;
       passed.push([name, value]);
       continue;
