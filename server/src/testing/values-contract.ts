@@ -359,16 +359,16 @@ export function describeValues(name: string, open: () => Promise<ValuesUnderTest
       }),
     );
   });
+}
 
-  /** Opens a read that follows the value's writer, as soon as the writer has begun. */
-  async function openWhenWritten(values: Values, key: string) {
-    for (;;) {
-      try {
-        return await values.open({ ...requestOf(key), offset: 0, follow: true });
-      } catch (error) {
-        if ((error as CacheError).code !== "NOT_FOUND") throw error;
-        await new Promise((resolve) => setImmediate(resolve));
-      }
+/** Opens a read that follows the value's writer, as soon as the writer has begun. */
+export async function openWhenWritten(values: Values, key: string) {
+  for (;;) {
+    try {
+      return await values.open({ ...requestOf(key), offset: 0, follow: true });
+    } catch (error) {
+      if ((error as CacheError).code !== "NOT_FOUND") throw error;
+      await new Promise((resolve) => setImmediate(resolve));
     }
   }
 }

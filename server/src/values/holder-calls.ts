@@ -5,13 +5,6 @@ import type { Placement, ValueMembers } from "./value-members.js";
 import type { ValueService } from "./value-service.js";
 import type { ValueInfo } from "./values.js";
 
-/** Answers of members, in the same order as the members. */
-export interface Answers {
-  readonly answers: readonly ValueAnswer[];
-  readonly members: readonly MemberInfo[];
-  readonly failed: readonly MemberInfo[];
-}
-
 export interface HolderCallsOptions {
   readonly members: ValueMembers;
   readonly placement: Placement;
@@ -51,7 +44,7 @@ export class HolderCalls {
    * Resolves with the answers of all holders that can be reached, at least one. Rejects if none answers. `alsoEarlier`: asks those
    * that were holders by an earlier member list, too.
    */
-  async all(url: string, step: Partial<ValueCall>, signal: AbortSignal, alsoEarlier = false): Promise<Answers> {
+  async all(url: string, step: Partial<ValueCall>, signal: AbortSignal, alsoEarlier = false): Promise<readonly ValueAnswer[]> {
     const { placement, members: all, service } = this.#options;
     const asked = new Map(placement.holders(url).map((member) => [member.name, member]));
     if (alsoEarlier) for (const member of all.earlier(url)) asked.set(member.name, member);
@@ -67,8 +60,33 @@ export class HolderCalls {
       }),
     );
     signal.throwIfAborted();
-    const answers = this.atLeastOne(url, answered, failed);
-    return { answers, members: answered.map(({ member }) => member), failed: failed.map(({ member }) => member) };
+    return this.atLeastOne(url, answered, failed);
+  }
+
+  /**
+   * Asks the holders in the order of the ring, one after the other, so that of two requests at a time the first member decides. If no
+   * member has taken the step yet, `isRefused` ends it.
+   */
+  async inOrder(
+    url: string,
+    step: Partial<ValueCall>,
+    signal: AbortSignal,
+    isRefused: (answer: ValueAnswer) => boolean,
+  ): Promise<Sent> {
+    const { placement, service } = this.#options;
+    const answered: Sent["answered"][number][] = [];
+    const failed: Sent["failed"][number][] = [];
+    for (const member of placement.holders(url)) {
+      try {
+        const answer = await service.ask(member, step, signal);
+        answered.push({ member, answer });
+        if (isRefused(answer) && answered.every((each) => each.answer.conflict !== "")) break;
+      } catch (error) {
+        failed.push({ member, error: CacheError.from(error) });
+      }
+    }
+    signal.throwIfAborted();
+    return { answered, failed };
   }
 
   /** Returns the answers of members. Throws why there are none. */

@@ -183,7 +183,7 @@ export class ReplicatedValues implements Values {
   async lock({ url, holder, seconds, signal }: LockRequest): Promise<number> {
     this.#buckets.of(url);
     if (!(seconds >= 1)) throw new CacheError("INVALID_ARGUMENT", `${url}: a lock lasts at least a second`);
-    const { answers } = await this.#calls.all(url, { lock: { url, holder, seconds: Math.floor(seconds) } }, signal);
+    const answers = await this.#calls.all(url, { lock: { url, holder, seconds: Math.floor(seconds) } }, signal);
     return Math.min(...answers.map(({ endsMs }) => endsMs));
   }
 

@@ -1,4 +1,4 @@
-import { CacheError, type ValueAnswer } from "@frontcache/proto";
+import { CacheError, type MemberInfo, type ValueAnswer } from "@frontcache/proto";
 import type { Clock } from "../runtime/clock.js";
 import { watched } from "./body-tee.js";
 import type { HolderCalls } from "./holder-calls.js";
@@ -83,7 +83,7 @@ export class SparseUploads {
   async completion({ url, signal }: ValueRequest): Promise<Completion | undefined> {
     const { buckets, calls } = this.#options;
     buckets.of(url);
-    const { answers } = await calls.all(url, { lookUp: { urls: [url] } }, signal);
+    const answers = await calls.all(url, { lookUp: { urls: [url] } }, signal);
     const running = answers.filter(({ upload }) => upload !== undefined);
     return running.length === 0 ? undefined : completionOf(running);
   }
@@ -96,20 +96,27 @@ export class SparseUploads {
     const version = versions.next();
     const expiresMs = ttlSeconds === undefined ? 0 : expiryOf(ttlSeconds, clock.nowMs());
     const commit = { url, version, size: 0, expires: ttlSeconds !== undefined, expiresMs, upload: true };
-    const { answers, members, failed } = await calls.all(url, { commit }, signal);
+    const { answered, failed } = await calls.inOrder(url, { commit }, signal, isRefusedByAll);
+    const answers = calls.atLeastOne(url, answered, failed);
     const done = answers.find(({ conflict }) => conflict === "");
     if (done?.upload === undefined) {
-      const { conflict } = answers[0]!;
+      const { conflict } = answers.at(-1)!;
       throw conflictOf(url, conflict as ConflictReason, conflict === "incomplete" ? completionOf(answers) : undefined);
     }
-    const written = members.filter((_, i) => answers[i]!.conflict === "");
-    // A member that lacks bytes copies the value.
-    const incomplete = members.filter((_, i) => answers[i]!.conflict !== "");
+    const membersWith = (isMeant: (conflict: string) => boolean): MemberInfo[] =>
+      answered.filter(({ answer }) => isMeant(answer.conflict)).map(({ member }) => member);
+    // A member that lacks bytes copies the value. What another request finalizes is not aborted.
+    const behind = membersWith((conflict) => conflict !== "" && conflict !== "finalizing");
     const abandon = { url, version: "" };
-    await Promise.all(incomplete.map((member) => service.ask(member, { abandon }, signal).catch(() => {})));
+    await Promise.all(behind.map((member) => service.ask(member, { abandon }, signal).catch(() => {})));
+    const missed = [...failed.map(({ member }) => member), ...membersWith((conflict) => conflict !== "")];
     const entry = { ...done.upload, version, present: true };
     const finalized = ttlSeconds === undefined ? entry : { ...entry, expiresMs };
-    return calls.written(finalized, written, [...failed, ...incomplete]);
+    return calls.written(
+      finalized,
+      membersWith((conflict) => conflict === ""),
+      missed,
+    );
   }
 
   /** As `Values.abort`. */
@@ -120,6 +127,11 @@ export class SparseUploads {
     const { signal } = new AbortController();
     await calls.all(url, { abandon: { url, version: "" } }, signal);
   }
+}
+
+/** Whether the first holder decides against finalizing: then no other one is asked. */
+function isRefusedByAll({ conflict }: ValueAnswer): boolean {
+  return conflict === "finalizing" || conflict === "locked";
 }
 
 /** What all members have of an upload. */

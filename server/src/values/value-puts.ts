@@ -91,7 +91,7 @@ export class ValuePuts {
     for (let attempt = 1; ; attempt++) {
       const version = versions.next();
       const offer = { entries: [deletedEntry(url, version)], client: true };
-      const { answers } = await calls.all(url, { offer }, signal, true);
+      const answers = await calls.all(url, { offer }, signal, true);
       const refused = answers.find(({ conflict }) => conflict !== "");
       if (refused !== undefined) throw conflictOf(url, refused.conflict as ConflictReason);
       const largest =
