@@ -1,12 +1,12 @@
 import { createHash } from "node:crypto";
 import { request } from "node:http";
 import { gzipSync } from "node:zlib";
-import { GcsOrigin } from "@frontcache/server/testing";
 import { type Bucket, Storage } from "@google-cloud/storage";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { GcsEmulator } from "../emulators/gcs.js";
 import { rampBytes } from "../emulators/s3.js";
-import { HttpStack } from "../s3/http-stack.js";
+import type { HttpStack } from "../s3/http-stack.js";
+import { openGcsStack } from "./gcs-stack.js";
 
 const OBJECT = rampBytes(0, 600_000, 7);
 
@@ -20,18 +20,7 @@ beforeAll(async () => {
   store = await GcsEmulator.start();
   const resource = { contentEncoding: "", metadata: { team: "lake" }, metageneration: "3", cacheControl: "no-store" };
   generation = store.put("bucket", "dir/object é", OBJECT, { contentType: "text/plain", resource });
-  stack = await HttpStack.open(
-    new GcsOrigin({
-      endpoint: store.endpoint,
-      credentials: "anonymous",
-      userProject: undefined,
-      maxConnections: 16,
-      idleTimeoutMs: 10_000,
-      proxyOf: () => undefined,
-      ca: undefined,
-      onDroppedHeaders: () => {},
-    }),
-  );
+  stack = await openGcsStack(store);
   const apiEndpoint = `http://127.0.0.1:${stack.listener.address.port}`;
   storage = new Storage({
     apiEndpoint,

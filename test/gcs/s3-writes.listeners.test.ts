@@ -16,10 +16,11 @@ import {
   UploadPartCommand,
   UploadPartCopyCommand,
 } from "@aws-sdk/client-s3";
-import { GcsOrigin, rampBytes } from "@frontcache/server/testing";
+import { rampBytes } from "@frontcache/server/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { GcsEmulator } from "../emulators/gcs.js";
-import { HttpStack } from "../s3/http-stack.js";
+import type { HttpStack } from "../s3/http-stack.js";
+import { openGcsStack } from "./gcs-stack.js";
 
 let store: GcsEmulator;
 let stack: HttpStack;
@@ -28,19 +29,7 @@ let client: S3Client;
 beforeAll(async () => {
   store = await GcsEmulator.start();
   store.put("bucket", "there", "there");
-  stack = await HttpStack.open(
-    new GcsOrigin({
-      endpoint: store.endpoint,
-      credentials: "anonymous",
-      userProject: undefined,
-      maxConnections: 16,
-      idleTimeoutMs: 10_000,
-      proxyOf: () => undefined,
-      ca: undefined,
-      onDroppedHeaders: () => {},
-    }),
-    { revalidateAfterMs: 60_000, writes: true, teeWritesBytes: 4 << 20 },
-  );
+  stack = await openGcsStack(store, { writes: true });
   client = new S3Client({
     endpoint: `http://127.0.0.1:${stack.listener.address.port}/gs`,
     region: "us-east-1",

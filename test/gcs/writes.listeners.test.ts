@@ -3,12 +3,12 @@ import { once } from "node:events";
 import { type IncomingMessage, request } from "node:http";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { GcsOrigin } from "@frontcache/server/testing";
 import { type Bucket, Storage, type StorageOptions } from "@google-cloud/storage";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { GcsEmulator } from "../emulators/gcs.js";
 import { rampBytes } from "../emulators/s3.js";
-import { HttpStack } from "../s3/http-stack.js";
+import type { HttpStack } from "../s3/http-stack.js";
+import { openGcsStack } from "./gcs-stack.js";
 
 let store: GcsEmulator;
 let stack: HttpStack;
@@ -18,19 +18,7 @@ let bucket: Bucket;
 beforeAll(async () => {
   store = await GcsEmulator.start();
   store.put("bucket", "other", "other");
-  stack = await HttpStack.open(
-    new GcsOrigin({
-      endpoint: store.endpoint,
-      credentials: "anonymous",
-      userProject: undefined,
-      maxConnections: 16,
-      idleTimeoutMs: 10_000,
-      proxyOf: () => undefined,
-      ca: undefined,
-      onDroppedHeaders: () => {},
-    }),
-    { revalidateAfterMs: 60_000, writes: true, teeWritesBytes: 4 << 20 },
-  );
+  stack = await openGcsStack(store, { writes: true });
   base = `http://127.0.0.1:${stack.listener.address.port}`;
   bucket = storageOf().bucket("bucket");
 });

@@ -1,10 +1,7 @@
 import { createHash } from "node:crypto";
-import { writeFileSync } from "node:fs";
-import { join } from "node:path";
-import { ManualClock, silentLog } from "@frontcache/server/testing";
+import { ManualClock } from "@frontcache/server/testing";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { temporaryDirectory } from "../e2e/member-process.js";
-import { ListenersUnderTest } from "./listeners-under-test.js";
+import { WritesUnderTest } from "./writes-under-test.js";
 
 const sha256 = (text: string): string => createHash("sha256").update(text).digest("hex");
 const TOKENS = { ada: "a-token-of-ada-0123456789", bob: "a-token-of-bob-0123456789", root: "a-token-of-root-0123456789" };
@@ -24,36 +21,23 @@ grants:
   - { to: anonymous, operations: write, buckets: gs://bucket, prefixes: inbox/ }
 `;
 
-let directory: Awaited<ReturnType<typeof temporaryDirectory>>;
-let listeners: ListenersUnderTest;
-const audited: Record<string, unknown>[] = [];
+let under: WritesUnderTest;
 
 beforeAll(async () => {
-  directory = await temporaryDirectory();
-  const [identitiesFile, membersKeyFile] = [join(directory.path, "identities.yaml"), join(directory.path, "members-key")];
-  writeFileSync(identitiesFile, FILE);
-  writeFileSync(membersKeyFile, "a-key-of-all-members-0123456789-abcdef");
-  const always = (fields: unknown): void => void audited.push(fields as Record<string, unknown>);
-  const log = { ...silentLog, always } as typeof silentLog;
-  const flags = { identitiesFile, membersKeyFile, writes: "on" };
-  listeners = await ListenersUnderTest.open(flags, new ManualClock(Date.now()), log, new ManualClock());
-  listeners.cache.writeAnswer = async ({ body, query }) => {
-    if (!(body instanceof Uint8Array)) await body.whole(1 << 20);
-    const begins = query.some(([name, value]) => name === "uploadType" && value === "resumable");
-    const location = "https://storage.googleapis.com/upload/storage/v1/b/bucket/o?uploadType=resumable&upload_id=its-id";
-    return { status: 200, headers: begins ? [["location", location]] : [], body: Buffer.from("{}") };
-  };
+  const location = "https://storage.googleapis.com/upload/storage/v1/b/bucket/o?uploadType=resumable&upload_id=its-id";
+  under = await WritesUnderTest.open({
+    identities: FILE,
+    membersKey: "a-key-of-all-members-0123456789-abcdef",
+    listenerClock: new ManualClock(),
+    answer: ({ query }) => {
+      const begins = query.some(([name, value]) => name === "uploadType" && value === "resumable");
+      return { headers: begins ? [["location", location]] : [], body: Buffer.from("{}") };
+    },
+  });
 });
 
-afterAll(async () => {
-  await listeners[Symbol.asyncDispose]();
-  await directory[Symbol.asyncDispose]();
-});
-
-beforeEach(() => {
-  audited.length = 0;
-  listeners.cache.written.length = 0;
-});
+afterAll(() => under[Symbol.asyncDispose]());
+beforeEach(() => under.forget());
 
 interface Sent {
   readonly headers?: Record<string, string>;
@@ -61,9 +45,9 @@ interface Sent {
 }
 
 async function send(caller: Caller, method: string, path: string, { headers = {}, body }: Sent = {}) {
-  const url = path.startsWith("http") ? path : `http://127.0.0.1:${listeners.httpPort}${path}`;
+  const url = path.startsWith("http") ? path : `http://127.0.0.1:${under.listeners.httpPort}${path}`;
   const credentials = caller === "anonymous" ? undefined : { authorization: `Bearer ${TOKENS[caller]}` };
-  // A kept connection could be ended by the clock of the listeners.
+  // A kept connection could be ended by the clock of the under.listeners.
   const all = { ...headers, ...credentials, connection: "close" };
   const response = await fetch(url, { method, headers: all, ...(body !== undefined && { body }) });
   return { status: response.status, location: response.headers.get("location") ?? "", text: await response.text() };
@@ -189,12 +173,12 @@ describe("a write to a bucket of GCS", () => {
     "of %s by %s %s with %j is decided by its grants: %s",
     async (caller, method, path, sent, outcome) => {
       const { status, text } = await send(caller, method, path, sent);
-      expect([status, listeners.cache.written.length]).toEqual(outcome === "allowed" ? [200, 1] : [status, 0]);
+      expect([status, under.written.length]).toEqual(outcome === "allowed" ? [200, 1] : [status, 0]);
       if (outcome === "allowed") {
-        const operations = new Set(listeners.cache.written[0]!.grants.map(({ operation }) => operation));
+        const operations = new Set(under.written[0]!.grants.map(({ operation }) => operation));
         operations.delete("read");
-        expect(audited.every((line) => line.outcome === "allowed" && line.principal === caller)).toBe(true);
-        expect(new Set(audited.map(({ operation }) => operation))).toEqual(operations);
+        expect(under.audited.every((line) => line.outcome === "allowed" && line.principal === caller)).toBe(true);
+        expect(new Set(under.audited.map(({ operation }) => operation))).toEqual(operations);
         return;
       }
       expect(status).toBe(caller === "anonymous" && !path.startsWith(GS) ? 401 : 403);
@@ -204,7 +188,7 @@ describe("a write to a bucket of GCS", () => {
           code: status,
           errors: [{ reason: status === 401 ? "required" : "forbidden" }],
         });
-      expect(audited).toMatchObject([{ event: "audit", outcome: "denied", principal: caller, operation: outcome }]);
+      expect(under.audited).toMatchObject([{ event: "audit", outcome: "denied", principal: caller, operation: outcome }]);
     },
   );
 
@@ -224,9 +208,9 @@ describe("a write to a bucket of GCS", () => {
   ])("with %s is refused, and leaves one line in the audit log", async (_, method, path, sent) => {
     const { status, text } = await send("ada", method, path, sent);
     expect([status, JSON.parse(text).error.code]).toEqual([400, 400]);
-    expect(listeners.cache.written).toEqual([]);
-    expect(audited).toMatchObject([{ event: "audit", outcome: "failed", principal: "ada" }]);
-    expect(audited).toHaveLength(1);
+    expect(under.written).toEqual([]);
+    expect(under.audited).toMatchObject([{ event: "audit", outcome: "failed", principal: "ada" }]);
+    expect(under.audited).toHaveLength(1);
   });
 
   it.each([{ "x-goog-copy-source": "/bucket/other/k" }, { "x-goog-resumable": "start" }])(
@@ -234,15 +218,15 @@ describe("a write to a bucket of GCS", () => {
     async (headers) => {
       const { status, text } = await send("root", "PUT", `${GS}/mine/k`, { headers });
       expect([status, /<Code>(\w+)</.exec(text)?.[1]]).toEqual([501, "NotImplemented"]);
-      expect(listeners.cache.written).toEqual([]);
-      expect(audited).toMatchObject([{ outcome: "failed", principal: "root" }]);
-      expect(audited).toHaveLength(1);
+      expect(under.written).toEqual([]);
+      expect(under.audited).toMatchObject([{ outcome: "failed", principal: "root" }]);
+      expect(under.audited).toHaveLength(1);
     },
   );
 
   it("reaches GCS with the name and the document about which was decided", async () => {
     await send("ada", "POST", multipart, { headers: RELATED, body: related('{"name":"other/k", "name":"mine/k"}') });
-    const [write] = listeners.cache.written;
+    const [write] = under.written;
     expect(write!.query).toContainEqual(["name", "mine/k"]);
     expect(write!.json).toMatchObject({ related: { document: Buffer.from('{"name":"mine/k"}') } });
   });
@@ -255,8 +239,7 @@ describe("the address of an upload session", () => {
   async function begin(caller: Caller, name = "mine/k"): Promise<string> {
     const { status, location } = await send(caller, "POST", resumable(name));
     expect(status).toBe(200);
-    audited.length = 0;
-    listeners.cache.written.length = 0;
+    under.forget();
     return location;
   }
 
@@ -269,22 +252,22 @@ describe("the address of an upload session", () => {
       ["DELETE", {}],
     ] as const)
       expect((await send("ada", method, address, sent)).status).toBe(200);
-    expect(listeners.cache.written.map(({ ref }) => ref.url)).toEqual(Array(3).fill("gs://bucket/mine/k"));
-    for (const { query } of listeners.cache.written) expect(String(query)).not.toContain("signature");
-    expect(audited.every(({ outcome, principal }) => outcome === "allowed" && principal === "ada")).toBe(true);
+    expect(under.written.map(({ ref }) => ref.url)).toEqual(Array(3).fill("gs://bucket/mine/k"));
+    for (const { query } of under.written) expect(String(query)).not.toContain("signature");
+    expect(under.audited.every(({ outcome, principal }) => outcome === "allowed" && principal === "ada")).toBe(true);
   });
 
   it("of another object leads to no object that its caller may write", async () => {
     // The session of an object that only root may write, under the name of one that ada may write.
     const stolen = (await begin("root", "other/k")).replace(named("other/k"), named("mine/k"));
     for (const method of ["PUT", "DELETE"]) {
-      audited.length = 0;
+      under.audited.length = 0;
       const { status, text } = await send("ada", method, stolen, method === "PUT" ? part : {});
       expect([status, JSON.parse(text).error.errors[0].reason]).toEqual([403, "forbidden"]);
-      expect(audited).toMatchObject([{ outcome: "denied", principal: "ada", operation: "write" }]);
-      expect(audited).toHaveLength(1);
+      expect(under.audited).toMatchObject([{ outcome: "denied", principal: "ada", operation: "write" }]);
+      expect(under.audited).toHaveLength(1);
     }
-    expect(listeners.cache.written).toEqual([]);
+    expect(under.written).toEqual([]);
   });
 
   it.each<[string, Caller, (address: string) => string, number]>([
@@ -298,8 +281,8 @@ describe("the address of an upload session", () => {
   ])("is refused with %s", async (_, caller, changed, status) => {
     const address = changed(await begin("ada"));
     expect((await send(caller, "PUT", address, part)).status).toBe(status);
-    expect(listeners.cache.written).toEqual([]);
-    expect(audited).toHaveLength(1);
-    expect(audited).toMatchObject([{ principal: caller, outcome: status === 404 ? "failed" : "denied" }]);
+    expect(under.written).toEqual([]);
+    expect(under.audited).toHaveLength(1);
+    expect(under.audited).toMatchObject([{ principal: caller, outcome: status === 404 ? "failed" : "denied" }]);
   });
 });

@@ -1,12 +1,10 @@
 import { createHash } from "node:crypto";
 import { writeFileSync } from "node:fs";
-import { join } from "node:path";
 import type { ClusterReport } from "@frontcache/server/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { frontcache } from "../e2e/command-line.js";
-import { type MemberProcess, temporaryDirectory } from "../e2e/member-process.js";
-import { rampBytes, S3Emulator } from "../emulators/s3.js";
-import { startMemberPair } from "./member-pair.js";
+import { rampBytes } from "../emulators/s3.js";
+import { PairUnderTest } from "./member-pair.js";
 
 const KEY = "key-of-the-members-0123456789abcdef";
 const TOKENS = { ada: "token-of-ada-0123456789", ops: "token-of-ops-0123456789" };
@@ -24,35 +22,27 @@ grants:
   - { to: ops, operations: status }
 `;
 
-let directory: Awaited<ReturnType<typeof temporaryDirectory>>;
-let origin: S3Emulator;
-let members: MemberProcess[];
+let pair: PairUnderTest;
 
 beforeEach(async () => {
-  directory = await temporaryDirectory();
-  origin = await S3Emulator.start();
-  members = [];
+  pair = await PairUnderTest.open();
 });
 
-afterEach(async () => {
-  await Promise.all(members.map((member) => member.stop()));
-  await origin.close();
-  await directory[Symbol.asyncDispose]();
-});
+afterEach(() => pair[Symbol.asyncDispose]());
 
 const bearer = (token: string) => ({ headers: { authorization: `Bearer ${token}` } });
 
 describe("members with an identities file", () => {
   it("serve what is granted through any member, forwarded or not, and report to each other", async () => {
-    const identitiesFile = join(directory.path, "identities.yaml");
-    const keyFile = join(directory.path, "key");
+    const identitiesFile = pair.path("identities.yaml");
+    const keyFile = pair.path("key");
     writeFileSync(identitiesFile, IDENTITIES);
     writeFileSync(keyFile, `${KEY}\n`);
     const flags = ["--identities-file", identitiesFile, "--members-key-file", keyFile];
-    members = await startMemberPair({ endpoint: origin.endpoint, directory: directory.path, flagsOf: () => flags });
-    for (let object = 0; object < OBJECTS; object++) origin.putRamp("bucket", `public/${object}`, BYTES, object);
-    origin.putRamp("bucket", "private", BYTES, 1);
-    for (const { http } of members) {
+    await pair.start(() => flags);
+    for (let object = 0; object < OBJECTS; object++) pair.origin.putRamp("bucket", `public/${object}`, BYTES, object);
+    pair.origin.putRamp("bucket", "private", BYTES, 1);
+    for (const { http } of pair.members) {
       for (let object = 0; object < OBJECTS; object++) {
         const answer = await fetch(`http://${http}/s3/bucket/public/${object}`, bearer(TOKENS.ada));
         expect([answer.status, Buffer.from(await answer.arrayBuffer()).equals(rampBytes(0, BYTES, object))]).toEqual([200, true]);
@@ -71,7 +61,7 @@ describe("members with an identities file", () => {
   });
 
   it("do not start if an address alone would prove a member", async () => {
-    const identitiesFile = join(directory.path, "identities.yaml");
+    const identitiesFile = pair.path("identities.yaml");
     writeFileSync(identitiesFile, IDENTITIES);
     const list = "a=127.0.0.2:1/2,b=127.0.0.3:1/2";
     const flags = [
@@ -90,7 +80,7 @@ describe("members with an identities file", () => {
       "serve",
       ...flags,
       "--cache-dirs",
-      directory.path,
+      pair.path("cache"),
       "--identities-file",
       identitiesFile,
     ]);

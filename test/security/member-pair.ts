@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { claimPorts } from "../e2e/addresses.js";
-import { MemberProcess } from "../e2e/member-process.js";
+import { MemberProcess, temporaryDirectory } from "../e2e/member-process.js";
+import { S3Emulator } from "../emulators/s3.js";
 
 /** Loopback addresses of the two members, so that both can have the same ports. */
 const HOSTS = ["127.0.0.2", "127.0.0.3"];
@@ -31,4 +32,37 @@ export async function startMemberPair({ endpoint, directory, flagsOf }: MemberPa
       }),
     ),
   );
+}
+
+/** Two members that a test starts, their origin, and a directory for their files. */
+export class PairUnderTest implements AsyncDisposable {
+  readonly origin: S3Emulator;
+  members: MemberProcess[] = [];
+  readonly #directory: Awaited<ReturnType<typeof temporaryDirectory>>;
+
+  private constructor(origin: S3Emulator, directory: Awaited<ReturnType<typeof temporaryDirectory>>) {
+    this.origin = origin;
+    this.#directory = directory;
+  }
+
+  /** No member runs yet. */
+  static async open(): Promise<PairUnderTest> {
+    const directory = await temporaryDirectory();
+    return new PairUnderTest(await S3Emulator.start(), directory);
+  }
+
+  async start(flagsOf: MemberPairOptions["flagsOf"]): Promise<void> {
+    this.members = await startMemberPair({ endpoint: this.origin.endpoint, directory: this.#directory.path, flagsOf });
+  }
+
+  /** The path of a file in the directory. */
+  path(name: string): string {
+    return join(this.#directory.path, name);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.members.map((member) => member.stop()));
+    await this.origin.close();
+    await this.#directory[Symbol.asyncDispose]();
+  }
 }

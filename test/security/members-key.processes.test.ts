@@ -1,47 +1,38 @@
 import { writeFileSync } from "node:fs";
-import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { connectClient, type MemberProcess, temporaryDirectory } from "../e2e/member-process.js";
-import { rampBytes, S3Emulator } from "../emulators/s3.js";
+import { connectClient } from "../e2e/member-process.js";
+import { rampBytes } from "../emulators/s3.js";
 import { scrape, sumOf } from "../metrics/scrape.js";
-import { startMemberPair } from "./member-pair.js";
+import { PairUnderTest } from "./member-pair.js";
 
 const KEYS = ["first-key-of-the-members-0123456789", "other-key-of-the-members-0123456789"];
 const OBJECTS = 12;
 const BYTES = 1_000;
 
-let directory: Awaited<ReturnType<typeof temporaryDirectory>>;
-let origin: S3Emulator;
-let members: MemberProcess[];
+let pair: PairUnderTest;
 
 beforeEach(async () => {
-  directory = await temporaryDirectory();
-  origin = await S3Emulator.start();
-  members = [];
+  pair = await PairUnderTest.open();
 });
 
-afterEach(async () => {
-  await Promise.all(members.map((member) => member.stop()));
-  await origin.close();
-  await directory[Symbol.asyncDispose]();
-});
+afterEach(() => pair[Symbol.asyncDispose]());
 
 /** Starts two members, each with its key, or without one. */
 async function start(...keys: readonly (string | undefined)[]): Promise<void> {
   const flagsOf = (index: number): string[] => {
     const key = keys[index];
     if (key === undefined) return ["--unready-grace", "0s"];
-    const path = join(directory.path, `key-${index}`);
+    const path = pair.path(`key-${index}`);
     writeFileSync(path, `${key}\n`);
     return ["--unready-grace", "0s", "--members-key-file", path];
   };
-  members = await startMemberPair({ endpoint: origin.endpoint, directory: directory.path, flagsOf });
+  await pair.start(flagsOf);
 }
 
 /** Reads every object, without a version, through every member, by both protocols; half of the reads have to be forwarded. */
 async function readAll(): Promise<void> {
-  for (let object = 0; object < OBJECTS; object++) origin.putRamp("bucket", `object-${object}`, BYTES, object);
-  for (const { http, grpc } of members) {
+  for (let object = 0; object < OBJECTS; object++) pair.origin.putRamp("bucket", `object-${object}`, BYTES, object);
+  for (const { http, grpc } of pair.members) {
     await using client = await connectClient({ endpoint: grpc, transport: "grpc" });
     for (let object = 0; object < OBJECTS; object++) {
       const answer = await fetch(`http://${http}/s3/bucket/object-${object}`);
@@ -54,13 +45,13 @@ async function readAll(): Promise<void> {
 
 async function refusals(): Promise<number> {
   const counts = await Promise.all(
-    members.map(async ({ http }) => sumOf(await scrape(http), "frontcache_member_refusals_total")),
+    pair.members.map(async ({ http }) => sumOf(await scrape(http), "frontcache_member_refusals_total")),
   );
   return counts.reduce((sum, count) => sum + count, 0);
 }
 
 async function forwarded(): Promise<number> {
-  const counts = await Promise.all(members.map(async ({ http }) => sumOf(await scrape(http), "frontcache_forwards_total")));
+  const counts = await Promise.all(pair.members.map(async ({ http }) => sumOf(await scrape(http), "frontcache_forwards_total")));
   return counts.reduce((sum, count) => sum + count, 0);
 }
 
@@ -78,9 +69,10 @@ describe("members of a static list", () => {
     };
     await expect.poll(refusedByReads).toBe(0);
     expect(await forwarded()).toBeGreaterThan(0);
-    const warned = (): number[] => members.map(({ log }) => log.filter(({ event }) => event === "members-by-address").length);
+    const warned = (): number[] =>
+      pair.members.map(({ log }) => log.filter(({ event }) => event === "members-by-address").length);
     await expect.poll(warned).toEqual(keys[0] === undefined ? [1, 1] : [0, 0]);
-    for (const { log, stderr } of members) expect(`${JSON.stringify(log)}${stderr}`).not.toContain(KEYS[0]);
+    for (const { log, stderr } of pair.members) expect(`${JSON.stringify(log)}${stderr}`).not.toContain(KEYS[0]);
   });
 
   it.each([
@@ -89,7 +81,7 @@ describe("members of a static list", () => {
   ])("%s do not know each other: no read fails, and the refusals are counted and logged", async (_, keys) => {
     await start(...keys);
     await readAll();
-    await using client = await connectClient({ endpoint: members[0]!.grpc });
+    await using client = await connectClient({ endpoint: pair.members[0]!.grpc });
     const evicted = client.evict({ url: "s3://bucket/object-0" }).then(
       () => "evicted",
       ({ message }: Error) => message,
@@ -97,7 +89,7 @@ describe("members of a static list", () => {
     // The members must not send it to and fro without end.
     expect(await evicted).toMatch(/^evicted$|accepted from members only/);
     expect(await refusals()).toBeGreaterThan(0);
-    const events = (): unknown[] => members.flatMap(({ log }) => log.map(({ event }) => event));
+    const events = (): unknown[] => pair.members.flatMap(({ log }) => log.map(({ event }) => event));
     await expect.poll(events).toEqual(expect.arrayContaining(["not-a-member", "members-key-unknown"]));
   });
 });

@@ -1,10 +1,7 @@
 import { createHmac } from "node:crypto";
-import { writeFileSync } from "node:fs";
-import { join } from "node:path";
-import { amzDateOf, ManualClock, Signer, silentLog } from "@frontcache/server/testing";
+import { amzDateOf, Signer } from "@frontcache/server/testing";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { temporaryDirectory } from "../e2e/member-process.js";
-import { ListenersUnderTest } from "./listeners-under-test.js";
+import { type WriteAnswer, WritesUnderTest } from "./writes-under-test.js";
 
 const KEY = { accessKeyId: "AKIAADA", secretAccessKey: "a-secret-of-ada-0123456789" };
 const TOKEN = "a-token-of-somebody-0123456789";
@@ -19,33 +16,15 @@ grants:
   - { to: anonymous, operations: write, buckets: s3://bucket, prefixes: public/ }
 `;
 
-let directory: Awaited<ReturnType<typeof temporaryDirectory>>;
-let listeners: ListenersUnderTest;
-const audited: Record<string, unknown>[] = [];
+let under: WritesUnderTest;
 
 beforeAll(async () => {
-  directory = await temporaryDirectory();
-  const identitiesFile = join(directory.path, "identities.yaml");
-  writeFileSync(identitiesFile, FILE);
-  const always = (fields: unknown): void => void audited.push(fields as Record<string, unknown>);
-  const log = { ...silentLog, always } as typeof silentLog;
-  // Time stands still, so that signatures do not expire on a slow machine.
-  listeners = await ListenersUnderTest.open({ identitiesFile, writes: "on", sigv2: "true" }, new ManualClock(NOW_MS), log);
-  listeners.cache.writeAnswer = async ({ body }) => {
-    if (!(body instanceof Uint8Array)) await body.whole(1 << 20);
-    return { status: 200, headers: [["etag", '"e"']], body: Buffer.alloc(0) };
-  };
+  const answer = (): Partial<WriteAnswer> => ({ headers: [["etag", '"e"']] });
+  under = await WritesUnderTest.open({ identities: FILE, flags: { sigv2: "true" }, answer });
 });
 
-afterAll(async () => {
-  await listeners[Symbol.asyncDispose]();
-  await directory[Symbol.asyncDispose]();
-});
-
-beforeEach(() => {
-  audited.length = 0;
-  listeners.cache.written.length = 0;
-});
+afterAll(() => under[Symbol.asyncDispose]());
+beforeEach(() => under.forget());
 
 type Fields = Record<string, string>;
 
@@ -86,7 +65,7 @@ async function post(fields: Fields, headers: Record<string, string> = {}, query 
   const form = new FormData();
   for (const [name, value] of Object.entries(fields)) form.append(name, value);
   form.append("file", new Blob(["hello"]), "name");
-  const url = `http://127.0.0.1:${listeners.s3.address.port}/bucket${query}`;
+  const url = `http://127.0.0.1:${under.listeners.s3.address.port}/bucket${query}`;
   const response = await fetch(url, { method: "POST", body: form, headers });
   const text = await response.text();
   return { status: response.status, code: /<Code>(\w+)<\/Code>/.exec(text)?.[1] };
@@ -98,10 +77,12 @@ describe("a form with a signed policy", () => {
     ["2", version2],
   ])("of version %s is written as who signed it", async (_, sign) => {
     expect(await post({ key: "mine/k", ...sign(policyFor("mine/")) })).toEqual({ status: 204, code: undefined });
-    expect(listeners.cache.written).toMatchObject([
+    expect(under.written).toMatchObject([
       { method: "PUT", ref: { url: "s3://bucket/mine/k" }, principal: { name: "ada", method: "signature" } },
     ]);
-    expect(audited).toMatchObject([{ outcome: "allowed", operation: "write", principal: "ada", object: "s3://bucket/mine/k" }]);
+    expect(under.audited).toMatchObject([
+      { outcome: "allowed", operation: "write", principal: "ada", object: "s3://bucket/mine/k" },
+    ]);
   });
 
   it("gives no more than who signed it has, whatever the policy permits", async () => {
@@ -109,8 +90,8 @@ describe("a form with a signed policy", () => {
     expect(await post({ key: "public/k", ...version4(policyFor("")) })).toEqual({ status: 403, code: "AccessDenied" });
     const acl = policyFor("mine/", [{ acl: "public-read" }]);
     expect(await post({ key: "mine/k", acl: "public-read", ...version4(acl) })).toEqual({ status: 403, code: "AccessDenied" });
-    expect(listeners.cache.written).toEqual([]);
-    expect(audited.map(({ outcome, principal }) => [outcome, principal])).toEqual(Array(3).fill(["denied", "ada"]));
+    expect(under.written).toEqual([]);
+    expect(under.audited.map(({ outcome, principal }) => [outcome, principal])).toEqual(Array(3).fill(["denied", "ada"]));
   });
 
   it.each<[string, Fields, string, string]>([
@@ -160,15 +141,15 @@ describe("a form with a signed policy", () => {
     ],
   ])("is refused with %s, by one line of the audit log", async (_, fields, code, outcome) => {
     expect((await post(fields)).code).toBe(code);
-    expect(listeners.cache.written).toEqual([]);
-    expect(audited).toMatchObject([{ event: "audit", outcome, operation: "PostObject", object: "s3://bucket" }]);
-    expect(JSON.stringify(audited)).not.toMatch(/secret|eyJ/);
+    expect(under.written).toEqual([]);
+    expect(under.audited).toMatchObject([{ event: "audit", outcome, operation: "PostObject", object: "s3://bucket" }]);
+    expect(JSON.stringify(under.audited)).not.toMatch(/secret|eyJ/);
   });
 
   it("is refused in a request with other credentials", async () => {
     const fields = { key: "mine/k", ...version4(policyFor("mine/")) };
     const answer = await post(fields, { authorization: `Bearer ${TOKEN}` });
-    expect([answer.status, listeners.cache.written]).toEqual([403, []]);
+    expect([answer.status, under.written]).toEqual([403, []]);
   });
 });
 
@@ -176,7 +157,7 @@ describe("a form without a policy", () => {
   it("is written where that is granted to anonymous, and nowhere else", async () => {
     expect((await post({ key: "public/k" })).status).toBe(204);
     expect(await post({ key: "mine/k" })).toEqual({ status: 403, code: "AccessDenied" });
-    expect(audited.map(({ outcome, principal }) => [outcome, principal])).toEqual([
+    expect(under.audited.map(({ outcome, principal }) => [outcome, principal])).toEqual([
       ["allowed", "anonymous"],
       ["denied", "anonymous"],
     ]);

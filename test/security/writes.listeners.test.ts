@@ -1,11 +1,8 @@
 import { createHash, createHmac } from "node:crypto";
-import { writeFileSync } from "node:fs";
-import { join } from "node:path";
 import { eventually } from "@frontcache/proto/testing";
-import { ManualClock, RawClient, silentLog } from "@frontcache/server/testing";
+import { ManualClock, RawClient } from "@frontcache/server/testing";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { temporaryDirectory } from "../e2e/member-process.js";
-import { ListenersUnderTest } from "./listeners-under-test.js";
+import { WritesUnderTest } from "./writes-under-test.js";
 
 const TOKEN = "a-token-of-ada-0123456789";
 const KEY = { id: "AKIAADA", secret: "a-secret-of-ada-0123456789" };
@@ -21,40 +18,26 @@ grants:
   - { to: ada, operations: read, buckets: s3://bucket, prefixes: shared/ }
 `;
 
-let directory: Awaited<ReturnType<typeof temporaryDirectory>>;
-let listeners: ListenersUnderTest;
+let under: WritesUnderTest;
 /** How long clients are waited for. */
 const clock = new ManualClock();
-const audited: Record<string, unknown>[] = [];
 
 beforeAll(async () => {
-  directory = await temporaryDirectory();
-  const identitiesFile = join(directory.path, "identities.yaml");
-  writeFileSync(identitiesFile, FILE);
-  const always = (fields: unknown): void => void audited.push(fields as Record<string, unknown>);
-  const log = { ...silentLog, always } as typeof silentLog;
-  listeners = await ListenersUnderTest.open({ identitiesFile, writes: "on" }, new ManualClock(Date.now()), log, clock);
-  listeners.cache.writeAnswer = async ({ body }) => {
-    if (!(body instanceof Uint8Array)) await body.whole(1 << 20);
-    return { status: 200, headers: [], body: Buffer.from("<DeleteResult></DeleteResult>") };
-  };
+  under = await WritesUnderTest.open({
+    identities: FILE,
+    listenerClock: clock,
+    answer: () => ({ body: Buffer.from("<DeleteResult></DeleteResult>") }),
+  });
 });
 
-afterAll(async () => {
-  await listeners[Symbol.asyncDispose]();
-  await directory[Symbol.asyncDispose]();
-});
-
-beforeEach(() => {
-  audited.length = 0;
-  listeners.cache.written.length = 0;
-});
+afterAll(() => under[Symbol.asyncDispose]());
+beforeEach(() => under.forget());
 
 const AS_ADA = { authorization: `Bearer ${TOKEN}` };
 
 async function send(method: string, path: string, headers: Record<string, string> = {}, body?: string) {
-  const url = `http://127.0.0.1:${listeners.httpPort}/s3/bucket${path}`;
-  // A kept connection could be ended by the clock of the listeners.
+  const url = `http://127.0.0.1:${under.listeners.httpPort}/s3/bucket${path}`;
+  // A kept connection could be ended by the clock of the under.listeners.
   const all = { ...headers, connection: "close" };
   const response = await fetch(url, { method, headers: all, ...(body !== undefined && { body }) });
   const text = await response.text();
@@ -93,17 +76,17 @@ describe("a write of an identity", () => {
   ])("%s %s with the headers %j is decided by its grants", async (method, path, headers, status) => {
     const answer = await send(method, path, { ...headers, ...AS_ADA });
     expect(answer.status).toBe(status);
-    expect(listeners.cache.written.length).toBe(status === 200 ? 1 : 0);
+    expect(under.written.length).toBe(status === 200 ? 1 : 0);
     if (status === 403) {
       expect(answer.code).toBe("AccessDenied");
-      expect(audited).toMatchObject([{ event: "audit", outcome: "denied", principal: "ada" }]);
-    } else if (status === 200) expect(audited[0]).toMatchObject({ event: "audit", outcome: "allowed", principal: "ada" });
+      expect(under.audited).toMatchObject([{ event: "audit", outcome: "denied", principal: "ada" }]);
+    } else if (status === 200) expect(under.audited[0]).toMatchObject({ event: "audit", outcome: "allowed", principal: "ada" });
   });
 
   it("is denied without credentials", async () => {
     expect((await send("PUT", "/mine/k", {}, "hello")).code).toBe("AccessDenied");
     expect((await send("DELETE", "/mine/k")).code).toBe("AccessDenied");
-    expect(listeners.cache.written).toEqual([]);
+    expect(under.written).toEqual([]);
   });
 
   it("of many deletes is decided key by key", async () => {
@@ -114,8 +97,8 @@ describe("a write of an identity", () => {
       200,
       ["other/b", "AccessDenied"],
     ]);
-    expect(listeners.cache.written).toHaveLength(1);
-    const { body, changes } = listeners.cache.written[0]!;
+    expect(under.written).toHaveLength(1);
+    const { body, changes } = under.written[0]!;
     expect(String(body)).not.toContain("other/b");
     expect(changes.map(({ url }) => url)).toEqual(["s3://bucket/mine/a", "s3://bucket/mine/c"]);
   });
@@ -141,9 +124,9 @@ describe("a write of an identity", () => {
   ])("that deletes by %s is refused, and leaves one line in the audit log", async (_, body, code) => {
     const answer = await send("POST", "?delete", AS_ADA, body);
     expect([answer.status, answer.code]).toEqual([400, code]);
-    expect(listeners.cache.written).toEqual([]);
-    expect(audited).toMatchObject([{ event: "audit", outcome: "failed", principal: "ada", operation: "DeleteObjects" }]);
-    expect(audited).toHaveLength(1);
+    expect(under.written).toEqual([]);
+    expect(under.audited).toMatchObject([{ event: "audit", outcome: "failed", principal: "ada", operation: "DeleteObjects" }]);
+    expect(under.audited).toHaveLength(1);
   });
 
   it.each<[string, string, Record<string, string>, string]>([
@@ -156,15 +139,15 @@ describe("a write of an identity", () => {
   ])("with %s is refused, and leaves one line in the audit log", async (_, path, headers, code) => {
     const answer = await send("PUT", path, { ...AS_ADA, ...headers }, "hello");
     expect([answer.status, answer.code]).toEqual([400, code]);
-    expect(listeners.cache.written).toEqual([]);
-    expect(audited).toMatchObject([{ event: "audit", outcome: "failed", principal: "ada" }]);
-    expect(audited).toHaveLength(1);
+    expect(under.written).toEqual([]);
+    expect(under.audited).toMatchObject([{ event: "audit", outcome: "failed", principal: "ada" }]);
+    expect(under.audited).toHaveLength(1);
   });
 
   it("that is damaged leaves one line in the audit log", async () => {
     const answer = await send("PUT", "/mine/k", { ...AS_ADA, "content-md5": "AAAAAAAAAAAAAAAAAAAAAA==" }, "hello");
     expect(answer.code).toBe("BadDigest");
-    expect(audited).toMatchObject([
+    expect(under.audited).toMatchObject([
       { outcome: "failed", operation: "PutObject", object: "s3://bucket/mine/k", principal: "ada" },
     ]);
   });
@@ -173,10 +156,10 @@ describe("a write of an identity", () => {
 describe("a body that ends early", () => {
   /** Begins a write of 1,000 bytes, of which 10 arrive. */
   async function begin(): Promise<RawClient> {
-    const client = await RawClient.connect(listeners.httpPort);
+    const client = await RawClient.connect(under.listeners.httpPort);
     client.request("PUT", "/s3/bucket/mine/k", `Authorization: Bearer ${TOKEN}`, "Content-Length: 1000");
     client.send("0123456789");
-    await eventually(() => expect(listeners.cache.written).toHaveLength(1));
+    await eventually(() => expect(under.written).toHaveLength(1));
     return client;
   }
 
@@ -187,23 +170,23 @@ describe("a body that ends early", () => {
     const answered = client.answer();
     await eventually(() => {
       clock.advance(20_000);
-      expect(audited).toHaveLength(1);
+      expect(under.audited).toHaveLength(1);
     });
     const { status, body } = await answered;
     expect([status, /<Code>(\w+)</.exec(String(body))?.[1]]).toEqual([400, "RequestTimeout"]);
     await client[Symbol.asyncDispose]();
-    await eventually(() => expect(listeners.http.runningAnswers).toBe(0));
-    expect(audited).toMatchObject([LINE]);
-    expect(audited).toHaveLength(1);
+    await eventually(() => expect(under.listeners.http.runningAnswers).toBe(0));
+    expect(under.audited).toMatchObject([LINE]);
+    expect(under.audited).toHaveLength(1);
   });
 
   it("because its client disconnects leaves one line in the audit log", async () => {
     const client = await begin();
     client.socket.resetAndDestroy();
-    await eventually(() => expect(audited).toHaveLength(1));
-    await eventually(() => expect(listeners.http.runningAnswers).toBe(0));
-    expect(audited).toMatchObject([LINE]);
-    expect(audited).toHaveLength(1);
+    await eventually(() => expect(under.audited).toHaveLength(1));
+    await eventually(() => expect(under.listeners.http.runningAnswers).toBe(0));
+    expect(under.audited).toMatchObject([LINE]);
+    expect(under.audited).toHaveLength(1);
     await client[Symbol.asyncDispose]();
   });
 });
@@ -219,7 +202,7 @@ describe("a body whose chunks are signed", () => {
     let key = hmac(`AWS4${KEY.secret}`, date.slice(0, 8));
     for (const part of ["us-east-1", "s3", "aws4_request"]) key = hmac(key, part);
     const headers = {
-      host: `127.0.0.1:${listeners.httpPort}`,
+      host: `127.0.0.1:${under.listeners.httpPort}`,
       "x-amz-content-sha256": "STREAMING-AWS4-HMAC-SHA256-PAYLOAD",
       "x-amz-date": date,
       "x-amz-decoded-content-length": String(chunks.join("").length),
@@ -248,6 +231,6 @@ describe("a body whose chunks are signed", () => {
   it("is refused with chunks in another order, or with a changed byte", async () => {
     expect((await upload(true)).code).toBe("SignatureDoesNotMatch");
     expect((await upload(false, (body) => body.replace("world", "World"))).code).toBe("SignatureDoesNotMatch");
-    expect(audited.filter(({ outcome }) => outcome === "failed")).toHaveLength(2);
+    expect(under.audited.filter(({ outcome }) => outcome === "failed")).toHaveLength(2);
   });
 });
