@@ -5,6 +5,7 @@ import type { BlockId, FilledSegment } from "../storage/block.js";
 import type { BlockStore, BlockStoreOptions } from "../storage/block-store.js";
 import { openTestStore } from "./member-fixture.js";
 import { MemoryDisk } from "./memory-disk.js";
+import { storageFaults } from "./storage-invariants.js";
 
 const KiB = 1 << 10;
 
@@ -68,6 +69,15 @@ export async function openStore(
   const disk = options.disk ?? new MemoryDisk({ totalBytes: testDiskBytes, nowMs: () => clock.nowMs() });
   const store = await openTestStore({ geometry: testGeometry, ...options, disk, clock });
   return { store, disk, clock };
+}
+
+/** Returns what is wrong with a store and its disk when nothing runs any more; empty if nothing is. */
+export async function faultsAtRest({ store, disk }: StoreFixture): Promise<string[]> {
+  await store.settled();
+  const faults = await storageFaults(store, disk, testGeometry);
+  const { usedBytes } = store.status().volumes[0]!;
+  if (disk.usedBytes !== usedBytes) faults.push(`${disk.usedBytes} bytes of the disk used, ${usedBytes} counted`);
+  return faults;
 }
 
 /** Reserves and writes segments, as a fill does; resolves with whether they were cached. */

@@ -1,12 +1,9 @@
-import { CacheError } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
-import { parseIdentities } from "../identities/identities-file.js";
+import { EXAMPLE_ID, EXAMPLE_SESSION_TOKEN, exampleIdentities, outcomeOf } from "../../testing/example-keys.js";
 import { authenticateForm } from "./form-signature.js";
 import { amzDateOf, Signer } from "./signer.js";
 
-/** The access key, the policy and the signature of the example in S3's documentation of browser-based uploads. */
-const ID = "AKIAIOSFODNN7EXAMPLE";
-const SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
+/** The policy and the signature of the example in S3's documentation of browser-based uploads. */
 const POLICY = Buffer.from(
   [
     '{ "expiration": "2015-12-30T12:00:00.000Z",',
@@ -20,7 +17,7 @@ const POLICY = Buffer.from(
     '    {"x-amz-server-side-encryption": "AES256"},',
     '    ["starts-with", "$x-amz-meta-tag", ""],',
     "",
-    `    {"x-amz-credential": "${ID}/20151229/us-east-1/s3/aws4_request"},`,
+    `    {"x-amz-credential": "${EXAMPLE_ID}/20151229/us-east-1/s3/aws4_request"},`,
     '    {"x-amz-algorithm": "AWS4-HMAC-SHA256"},',
     '    {"x-amz-date": "20151229T000000Z" }',
     "  ]",
@@ -33,29 +30,17 @@ const NOW_MS = Date.UTC(2015, 11, 29, 1);
 const FIELDS = {
   policy: POLICY,
   "x-amz-algorithm": "AWS4-HMAC-SHA256",
-  "x-amz-credential": `${ID}/20151229/us-east-1/s3/aws4_request`,
+  "x-amz-credential": `${EXAMPLE_ID}/20151229/us-east-1/s3/aws4_request`,
   "x-amz-date": "20151229T000000Z",
   "x-amz-signature": SIGNATURE,
 };
 
-const identities = parseIdentities(`
-identities:
-  - { name: ada, accessKeys: [{ id: ${ID}, secret: ${SECRET} }] }
-  - { name: session, accessKeys: [{ id: ASIASESSION, secret: ${SECRET}, sessionToken: token }] }
-grants: []
-`);
 const signer = new Signer();
 
 /** The name of the principal, or the code of S3's error; "none" for credentials that are unknown here. */
 function outcome(changes: Record<string, string | undefined> = {}, nowMs = NOW_MS): string {
   const fields = Object.entries({ ...FIELDS, ...changes }).filter(([, value]) => value !== undefined) as [string, string][];
-  try {
-    return authenticateForm(new Map(fields), identities, signer, { nowMs: () => nowMs })?.principal.name ?? "none";
-  } catch (error) {
-    const { code, s3Code } = CacheError.from(error);
-    expect(code).toBe("UNAUTHENTICATED");
-    return s3Code ?? "no code";
-  }
+  return outcomeOf(() => authenticateForm(new Map(fields), exampleIdentities, signer, { nowMs: () => nowMs }));
 }
 
 describe("the signature of a form's policy", () => {
@@ -76,10 +61,10 @@ describe("the signature of a form's policy", () => {
       { "x-amz-credential": FIELDS["x-amz-credential"].replace("s3", "ec2") },
       "AuthorizationQueryParametersError",
     ],
-    ["an unknown key", { "x-amz-credential": FIELDS["x-amz-credential"].replace(ID, "AKIAUNKNOWN") }, "none"],
+    ["an unknown key", { "x-amz-credential": FIELDS["x-amz-credential"].replace(EXAMPLE_ID, "AKIAUNKNOWN") }, "none"],
     ["a malformed date", { "x-amz-date": "20151229" }, "InvalidArgument"],
-    ["a session token that the key does not have", { "x-amz-security-token": "token" }, "InvalidToken"],
-    ["a signature of version 2, too", { awsaccesskeyid: ID, signature: "s" }, "InvalidArgument"],
+    ["a session token that the key does not have", { "x-amz-security-token": EXAMPLE_SESSION_TOKEN }, "InvalidToken"],
+    ["a signature of version 2, too", { awsaccesskeyid: EXAMPLE_ID, signature: "s" }, "InvalidArgument"],
     ["none of its fields", Object.fromEntries(Object.keys(FIELDS).map((name) => [name, undefined])), "none"],
   ])("is refused with %s", (_, changes, expected) => {
     expect(outcome(changes)).toBe(expected);
@@ -92,9 +77,9 @@ describe("the signature of a form's policy", () => {
   });
 
   it("needs the session token of its access key", () => {
-    const credential = FIELDS["x-amz-credential"].replace(ID, "ASIASESSION");
+    const credential = FIELDS["x-amz-credential"].replace(EXAMPLE_ID, "ASIASESSION");
     expect(outcome({ "x-amz-credential": credential })).toBe("InvalidToken");
-    expect(outcome({ "x-amz-credential": credential, "x-amz-security-token": "token" })).toBe("session");
+    expect(outcome({ "x-amz-credential": credential, "x-amz-security-token": EXAMPLE_SESSION_TOKEN })).toBe("session");
     expect(amzDateOf(Date.UTC(2015, 11, 29))).toBe(FIELDS["x-amz-date"]);
   });
 });

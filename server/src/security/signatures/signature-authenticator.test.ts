@@ -1,5 +1,5 @@
-import { CacheError } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
+import { EXAMPLE_ID, EXAMPLE_SECRET, EXAMPLE_SESSION_TOKEN, exampleIdentities, outcomeOf } from "../../testing/example-keys.js";
 import type { PresentedRequest } from "../authenticator.js";
 import { parseIdentities } from "../identities/identities-file.js";
 import { signedHeadersOf } from "./authorization-header.js";
@@ -7,22 +7,10 @@ import { SignatureAuthenticator } from "./signature-authenticator.js";
 import { canonicalOf, partsOf } from "./signed-request.js";
 import { amzDateOf, EMPTY_SHA256, Signer } from "./signer.js";
 
-/** The access key and the time of the examples in S3's documentation. */
-const ID = "AKIAIOSFODNN7EXAMPLE";
-const SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
+/** The time of the examples in S3's documentation. */
 const NOW_MS = Date.UTC(2013, 4, 24);
 const DATE = "20130524T000000Z";
 const SCOPE = { region: "us-east-1", service: "s3" };
-const SESSION_TOKEN = "a/session+token==";
-
-const identities = parseIdentities(`
-identities:
-  - name: ada
-    accessKeys: [{ id: ${ID}, secret: ${SECRET} }]
-  - name: session
-    accessKeys: [{ id: ASIASESSION, secret: ${SECRET}, sessionToken: "${SESSION_TOKEN}" }]
-grants: []
-`);
 
 interface Setting {
   readonly nowMs?: number;
@@ -32,7 +20,7 @@ interface Setting {
 function authenticator({ nowMs = NOW_MS, externalHost }: Setting = {}): SignatureAuthenticator {
   const namesBucket = (host: string): boolean => host.endsWith(".s3.example");
   return new SignatureAuthenticator({
-    file: { current: identities, revision: 0 },
+    file: { current: exampleIdentities, revision: 0 },
     externalHost,
     namesBucket,
     clock: { nowMs: () => nowMs },
@@ -53,13 +41,7 @@ function received(method: string, url: string, lines: readonly string[]): Presen
 
 /** The name of the principal, or the code of S3's error; "none" for credentials that are unknown here. */
 function outcome(request: PresentedRequest, setting?: Setting): string {
-  try {
-    return authenticator(setting).authenticate(request)?.principal.name ?? "none";
-  } catch (error) {
-    const { code, s3Code } = CacheError.from(error);
-    expect(code).toBe("UNAUTHENTICATED");
-    return s3Code ?? "no code";
-  }
+  return outcomeOf(() => authenticator(setting).authenticate(request));
 }
 
 const host = "examplebucket.s3.amazonaws.com";
@@ -73,7 +55,7 @@ function example(
   signature: string,
   hash = EMPTY_SHA256,
 ) {
-  const authorization = `AWS4-HMAC-SHA256 Credential=${ID}/20130524/us-east-1/s3/aws4_request,SignedHeaders=${signedHeaders},Signature=${signature}`;
+  const authorization = `AWS4-HMAC-SHA256 Credential=${EXAMPLE_ID}/20130524/us-east-1/s3/aws4_request,SignedHeaders=${signedHeaders},Signature=${signature}`;
   const lines = ["Host", host, ...extra, "x-amz-date", DATE, "x-amz-content-sha256", hash, "Authorization", authorization];
   return received(method, url, lines);
 }
@@ -95,7 +77,7 @@ interface Signing {
 
 /** A request that is signed in its header. */
 function signed(signing: Signing = {}) {
-  const { method = "GET", url = "/bucket/key", headers = [], id = ID, secret = SECRET, date = DATE } = signing;
+  const { method = "GET", url = "/bucket/key", headers = [], id = EXAMPLE_ID, secret = EXAMPLE_SECRET, date = DATE } = signing;
   const { region = "us-east-1", service = "s3" } = signing;
   const lines = ["Host", host, "x-amz-date", date, "x-amz-content-sha256", EMPTY_SHA256, ...headers];
   const all = [...new Set(lines.filter((_, at) => at % 2 === 0).map((name) => name.toLowerCase()))].sort();
@@ -112,7 +94,7 @@ function signed(signing: Signing = {}) {
 function presigned({
   expires = "86400",
   date = DATE,
-  id = ID,
+  id = EXAMPLE_ID,
   query = "",
   names = "host",
   path = "/bucket/key",
@@ -126,7 +108,7 @@ function presigned({
     signed: signedHeadersOf(names.split(";")),
     payloadHash: "UNSIGNED-PAYLOAD",
   })!;
-  const signature = signer.signatureOf(canonical, date, { accessKeyId: id, secretAccessKey: SECRET }, SCOPE);
+  const signature = signer.signatureOf(canonical, date, { accessKeyId: id, secretAccessKey: EXAMPLE_SECRET }, SCOPE);
   return received("GET", `${url}&X-Amz-Signature=${signature}`, ["Host", host, ...lines]);
 }
 
@@ -201,7 +183,7 @@ describe("a signed request", () => {
   });
 
   it.each([
-    ["a wrong secret", "SignatureDoesNotMatch", signed({ secret: `${SECRET}x` })],
+    ["a wrong secret", "SignatureDoesNotMatch", signed({ secret: `${EXAMPLE_SECRET}x` })],
     ["an unknown access key", "none", signed({ id: "AKIAUNKNOWN" })],
     ["a time more than 15 minutes ago", "RequestTimeTooSkewed", signed({ date: "20130523T234459Z" })],
     ["a time more than 15 minutes ahead", "RequestTimeTooSkewed", signed({ date: "20130524T001501Z" })],
@@ -276,8 +258,8 @@ describe("a signed request", () => {
   });
 
   it("carries the session token of its key", () => {
-    expect(outcome(signed({ id: "ASIASESSION", headers: ["x-amz-security-token", SESSION_TOKEN] }))).toBe("session");
-    const query = `X-Amz-Security-Token=${encodeURIComponent(SESSION_TOKEN)}&`;
+    expect(outcome(signed({ id: "ASIASESSION", headers: ["x-amz-security-token", EXAMPLE_SESSION_TOKEN] }))).toBe("session");
+    const query = `X-Amz-Security-Token=${encodeURIComponent(EXAMPLE_SESSION_TOKEN)}&`;
     expect(outcome(presigned({ id: "ASIASESSION", query }))).toBe("session");
   });
 
@@ -296,12 +278,12 @@ describe("a signed request", () => {
   });
 
   it("by a key that was removed from the file is unknown", () => {
-    const file = { current: identities, revision: 0 };
+    const file = { current: exampleIdentities, revision: 0 };
     const options = { file, externalHost: undefined, namesBucket: () => false, clock: { nowMs: () => NOW_MS } };
     const verifier = new SignatureAuthenticator(options);
     expect(verifier.authenticate(signed())?.principal.name).toBe("ada");
     file.current = parseIdentities(
-      `identities: [{ name: bob, accessKeys: [{ id: ${ID}, secret: another-secret-0123 }] }]\ngrants: []`,
+      `identities: [{ name: bob, accessKeys: [{ id: ${EXAMPLE_ID}, secret: another-secret-0123 }] }]\ngrants: []`,
     );
     expect(() => verifier.authenticate(signed())).toThrow("does not match");
     file.current = parseIdentities("identities: [{ name: bob }]\ngrants: []");
@@ -405,7 +387,9 @@ const different: readonly Mutation[] = [
   onHeader("authorization", (value) => `${value}0`),
   onHeader("authorization", (value, random) => value.replace("us-east-1", ["us-east-2", "eu-west-1", "x"][random(3)]!)),
   onHeader("authorization", (value, random) => value.replace(";range", ["", ";range;range", ";Range"][random(3)]!)),
-  onHeader("authorization", (value, random) => value.replace(ID, ["ASIASESSION", "AKIAUNKNOWN", ID.toLowerCase()][random(3)]!)),
+  onHeader("authorization", (value, random) =>
+    value.replace(EXAMPLE_ID, ["ASIASESSION", "AKIAUNKNOWN", EXAMPLE_ID.toLowerCase()][random(3)]!),
+  ),
   onHeader("authorization", (value, random) =>
     value.replace("AWS4-HMAC-SHA256", ["AWS4-HMAC-SHA1", "AWS4", "Bearer"][random(3)]!),
   ),

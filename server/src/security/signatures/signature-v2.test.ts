@@ -1,26 +1,13 @@
 import { createHmac } from "node:crypto";
-import { CacheError } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
 import { bucketOfHost } from "../../runtime/bucket-of-host.js";
+import { EXAMPLE_ID, EXAMPLE_SECRET, EXAMPLE_SESSION_TOKEN, exampleIdentities, outcomeOf } from "../../testing/example-keys.js";
 import type { PresentedRequest } from "../authenticator.js";
-import { parseIdentities } from "../identities/identities-file.js";
 import { SignatureV2Authenticator } from "./signature-v2.js";
 
-/** The access key and the time of the examples in S3's documentation. */
-const ID = "AKIAIOSFODNN7EXAMPLE";
-const SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
+/** The time of the examples in S3's documentation. */
 const NOW_MS = Date.UTC(2007, 2, 27, 21, 10);
 const DATE = "Tue, 27 Mar 2007 21:06:08 +0000";
-const SESSION_TOKEN = "a/session+token==";
-
-const identities = parseIdentities(`
-identities:
-  - name: ada
-    accessKeys: [{ id: ${ID}, secret: ${SECRET} }]
-  - name: session
-    accessKeys: [{ id: ASIASESSION, secret: ${SECRET}, sessionToken: "${SESSION_TOKEN}" }]
-grants: []
-`);
 
 interface Setting {
   readonly nowMs?: number;
@@ -29,22 +16,11 @@ interface Setting {
 
 function authenticator({ nowMs = NOW_MS, isEnabled = true }: Setting = {}): SignatureV2Authenticator {
   return new SignatureV2Authenticator({
-    file: { current: identities, revision: 0 },
+    file: { current: exampleIdentities, revision: 0 },
     isEnabled,
     bucketOfHost: (host) => (host.startsWith("static.") ? host.split(":")[0] : bucketOfHost(host, ["s3.amazonaws.com"])),
     clock: { nowMs: () => nowMs },
   });
-}
-
-/** The name of the principal, or the code of S3's error; "none" for credentials that are unknown here. */
-function outcome(act: () => { principal: { name: string } } | undefined): string {
-  try {
-    return act()?.principal.name ?? "none";
-  } catch (error) {
-    const { code, s3Code } = CacheError.from(error);
-    expect(code).toBe("UNAUTHENTICATED");
-    return s3Code ?? "no code";
-  }
 }
 
 /** A request as Node gives it. `lines` are names and values in turn. */
@@ -57,12 +33,12 @@ function received(method: string, url: string, lines: readonly string[]): Presen
   return { method, url, headers, rawHeaders: lines };
 }
 
-const by = (request: PresentedRequest, setting?: Setting) => outcome(() => authenticator(setting).authenticate(request));
+const by = (request: PresentedRequest, setting?: Setting) => outcomeOf(() => authenticator(setting).authenticate(request));
 
-const hmac = (text: string) => createHmac("sha1", SECRET).update(text).digest("base64");
+const hmac = (text: string) => createHmac("sha1", EXAMPLE_SECRET).update(text).digest("base64");
 
 /** A request of ada's whose signed text ends as given. */
-function signed(method: string, url: string, resource: string, lines: readonly string[] = [], id = ID): PresentedRequest {
+function signed(method: string, url: string, resource: string, lines: readonly string[] = [], id = EXAMPLE_ID): PresentedRequest {
   const signature = hmac(`${method}\n\n\n${DATE}\n${resource}`);
   return received(method, url, ["Host", "member", "Date", DATE, "Authorization", `AWS ${id}:${signature}`, ...lines]);
 }
@@ -112,7 +88,7 @@ describe("a signature of version 2 in a header", () => {
       NOW_MS,
     ],
   ])("of S3's documentation is accepted: %s %s", (method, url, lines, signature, nowMs) => {
-    const all = [...lines, "Authorization", `AWS ${ID}:${signature}`];
+    const all = [...lines, "Authorization", `AWS ${EXAMPLE_ID}:${signature}`];
     expect(by(received(method, url, all), { nowMs })).toBe("ada");
     expect(by(received(method === "GET" ? "HEAD" : "GET", url, all), { nowMs })).toBe("SignatureDoesNotMatch");
   });
@@ -139,7 +115,7 @@ describe("a signature of version 2 in a header", () => {
     expect(by(request, { nowMs: NOW_MS - 20 * 60_000 })).toBe("RequestTimeTooSkewed");
     const dated = (date: string): string => {
       const signature = hmac(`GET\n\n\n\nx-amz-date:${date}\n/bucket/key`);
-      return by(received("GET", "/bucket/key", ["x-amz-date", date, "Authorization", `AWS ${ID}:${signature}`]));
+      return by(received("GET", "/bucket/key", ["x-amz-date", date, "Authorization", `AWS ${EXAMPLE_ID}:${signature}`]));
     };
     expect(dated(DATE)).toBe("ada");
     for (const wrong of ["", "Bad Date", "Tue, 07 Jul 1950 21:53:04 GMT"]) expect(dated(wrong)).toBe("AccessDenied");
@@ -154,8 +130,8 @@ describe("a signature of version 2 in a header", () => {
 
   it("needs the session token of its access key, and no other", () => {
     expect(by(signed("GET", "/bucket/key", "/bucket/key", [], "ASIASESSION"))).toBe("InvalidToken");
-    const lines = ["x-amz-security-token", SESSION_TOKEN];
-    const resource = `x-amz-security-token:${SESSION_TOKEN}\n/bucket/key`;
+    const lines = ["x-amz-security-token", EXAMPLE_SESSION_TOKEN];
+    const resource = `x-amz-security-token:${EXAMPLE_SESSION_TOKEN}\n/bucket/key`;
     expect(by(signed("GET", "/bucket/key", resource, lines, "ASIASESSION"))).toBe("session");
     expect(by(signed("GET", "/bucket/key", resource, lines))).toBe("InvalidToken");
   });
@@ -170,7 +146,7 @@ describe("a signature of version 2 in a header", () => {
 
 describe("a presigned URL of version 2", () => {
   const url = (signature: string, more = "") =>
-    `/photos/puppy.jpg?AWSAccessKeyId=${ID}&Signature=${encodeURIComponent(signature)}&Expires=1175139620${more}`;
+    `/photos/puppy.jpg?AWSAccessKeyId=${EXAMPLE_ID}&Signature=${encodeURIComponent(signature)}&Expires=1175139620${more}`;
   const from = (target: string) => by(received("GET", target, ["Host", "johnsmith.s3.amazonaws.com"]));
 
   it("of S3's documentation is accepted", () => {
@@ -192,16 +168,16 @@ describe("a presigned URL of version 2", () => {
 describe("the policy of a form", () => {
   const policy = Buffer.from("{}").toString("base64");
   const form = (fields: Record<string, string>, setting?: Setting) =>
-    outcome(() => authenticator(setting).authenticateForm(new Map(Object.entries(fields))));
+    outcomeOf(() => authenticator(setting).authenticateForm(new Map(Object.entries(fields))));
 
   it("is signed as it is sent", () => {
-    const fields = { awsaccesskeyid: ID, policy, signature: hmac(policy) };
+    const fields = { awsaccesskeyid: EXAMPLE_ID, policy, signature: hmac(policy) };
     expect(form(fields)).toBe("ada");
     expect(form({ ...fields, policy: `${policy} ` })).toBe("SignatureDoesNotMatch");
     expect(form({ ...fields, signature: hmac("{}") })).toBe("SignatureDoesNotMatch");
     expect(form({ ...fields, awsaccesskeyid: "unknown" })).toBe("none");
-    expect(form({ awsaccesskeyid: ID, policy })).toBe("InvalidArgument");
-    expect(form({ awsaccesskeyid: ID, signature: "s" })).toBe("InvalidArgument");
+    expect(form({ awsaccesskeyid: EXAMPLE_ID, policy })).toBe("InvalidArgument");
+    expect(form({ awsaccesskeyid: EXAMPLE_ID, signature: "s" })).toBe("InvalidArgument");
     expect(form(fields, { isEnabled: false })).toBe("InvalidRequest");
     expect(form({ ...fields, awsaccesskeyid: "ASIASESSION" })).toBe("InvalidToken");
   });
