@@ -180,7 +180,8 @@ export class TestMember implements Peers {
       const name = grpcAddress.split(":")[0]!;
       if (limits.ended !== undefined) throw limits.ended;
       const member = members.get(name);
-      if (gone.has(name) || gone.has(this.self.name) || member === undefined) throw new Unreachable(`${name} is unreachable`);
+      if (gone.has(name) || gone.has(this.self.name) || member === undefined)
+        throw new Unreachable(`${name} is unreachable`, { wasSent: false });
       calls.push(`${method} ${this.self.name}>${name}`);
       return member.homes.service;
     };
