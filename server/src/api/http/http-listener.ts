@@ -164,10 +164,10 @@ export class HttpListener<Served = Cache> {
   async #close(): Promise<void> {
     this.announceShutdown();
     const closed = this.#port.close();
+    const cancel = this.#options.clock.after(this.#options.drainMs, () => this.#port.cutOff());
     // Requests that have arrived are read first: a connection that they have arrived on is not idle.
     await new Promise((resolve) => setImmediate(resolve));
     for (const connection of this.#connections.values()) connection.endWhenIdle();
-    const cancel = this.#options.clock.after(this.#options.drainMs, () => this.#port.cutOff());
     await closed;
     cancel();
   }
