@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { defineConfig, type TestProjectInlineConfiguration } from "vitest/config";
 import { bundledProgram } from "./test/tiers/bundled-program.js";
+import { LongestFirst } from "./test/tiers/longest-first.js";
 import { type Tier, tiers } from "./test/tiers/tiers.js";
 
 const file = (path: string): string => join(import.meta.dirname, path);
@@ -49,6 +50,7 @@ export default defineConfig({
     hookTimeout: 180_000,
     // Tests leave nothing behind in their process, which runs one file after the other and loads each module once.
     isolate: false,
+    sequence: { sequencer: LongestFirst },
     projects: [
       project("unit", {
         sequence: { groupOrder: 0 },

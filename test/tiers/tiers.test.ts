@@ -1,7 +1,10 @@
 import { execFileSync, fork, spawn } from "node:child_process";
+import { existsSync } from "node:fs";
 import { createServer as createHttpServer } from "node:http";
 import { createServer } from "node:net";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { longest } from "./longest-first.js";
 import { tierOf } from "./tiers.js";
 
 describe("the tiers", () => {
@@ -10,6 +13,11 @@ describe("the tiers", () => {
     expect(tierOf("test/s3/aws-sdk.listeners.test.ts")).toBe("listeners");
     expect(tierOf("test/e2e/crash.processes.test.ts")).toBe("processes");
     expect(tierOf("test/sim/place.ts")).toBeUndefined();
+  });
+
+  it("begin with files that exist", () => {
+    const root = join(import.meta.dirname, "..", "..");
+    expect(longest.filter((path) => !existsSync(join(root, path)))).toEqual([]);
   });
 
   it("fail a unit test that listens", () => {
