@@ -1,4 +1,5 @@
 import type { CacheError } from "@frontcache/proto";
+import { until } from "@frontcache/proto/testing";
 import { describe, expect, it } from "vitest";
 import { bytesOf } from "../testing/memory-values.js";
 import { patterned, requestOf } from "../testing/value-samples.js";
@@ -54,6 +55,37 @@ describe("an upload that is finalized by several clients", () => {
     }
   });
 
+  it("becomes the value of one of them if its first holder is still writing it, and the other one gets a conflict", async () => {
+    const bytes = patterned(70_001);
+    const cluster = await clusterOf();
+    const [one, two, three] = cluster.ring(URL) as [string, string, string];
+    const values = cluster.values(three);
+    await values.begin({ ...requestOf(KEY), size: bytes.length, exclusive: false });
+    await values.writeRange(requestOf(KEY), 0, bytes.subarray(0, 65_536));
+    // The last range is in memory at both holders, and on neither disk.
+    let holding = 0;
+    let resume = (): void => {};
+    const held = new Promise<undefined>((resolve) => {
+      resume = () => resolve(undefined);
+    });
+    for (const name of [one, two]) {
+      cluster.disk(name).before = (operation) => {
+        if (operation !== "create") return undefined;
+        holding++;
+        return held;
+      };
+    }
+    const written = values.writeRange(requestOf(KEY), 65_536, bytes.subarray(65_536));
+    await until(() => holding >= 2);
+    const first = cluster.values(one).finalize(requestOf(KEY));
+    expect(await outcomeOf(cluster.values(two).finalize(requestOf(KEY)))).toBe("finalizing");
+    resume();
+    expect((await first).size).toBe(bytes.length);
+    expect((await written).presentBytes).toBe(bytes.length);
+    await expectEverywhere(cluster, bytes);
+    await cluster.close();
+  });
+
   it("becomes the value if the second request comes while the first one has finalized it at one holder only", async () => {
     const bytes = patterned(70_001);
     let isHeld = true;
@@ -69,7 +101,7 @@ describe("an upload that is finalized by several clients", () => {
     await uploaded(cluster, bytes);
     const [one, two, three] = cluster.ring(URL) as [string, string, string];
     const first = cluster.values(one).finalize(requestOf(KEY));
-    while (isHeld) await cluster.settle();
+    await until(() => !isHeld);
     const second = await outcomeOf(cluster.values(three).finalize(requestOf(KEY)));
     expect(["done", "finalizing", "NOT_FOUND"]).toContain(second);
     resume();
