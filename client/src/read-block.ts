@@ -3,7 +3,7 @@ import type { Fallback } from "./fallback/fallback.js";
 import type { LocalReads } from "./local/local-reads.js";
 import type { BlockSpan, BufferLanding } from "./members/block-landing.js";
 import { type FailoverOptions, orderByAvailability, withFailover } from "./members/failover.js";
-import { type BlockTransport, type CallLimits, type MemberAddress, Unreachable } from "./members/ports.js";
+import type { BlockTransport, CallLimits, MemberAddress } from "./members/ports.js";
 import type { ClientMetrics } from "./metrics.js";
 
 /** Yields the spans of `[offset, offset + length)` in order, lazily, because a range may extend far past the object's end. */
@@ -53,7 +53,6 @@ function readAtMember(landing: BufferLanding, using: ReadWith, limits: CallLimit
   let repeatable = true;
   const onFailure = (thrown: unknown): void => {
     const error = CacheError.from(thrown);
-    if (error instanceof Unreachable) landing.lost();
     if (error.code === "INTERNAL") repeatable = landing.takeBack();
     // If all bytes have arrived, the end of the response does not matter.
     else if (landing.complete) return;

@@ -50,23 +50,6 @@ describe("a block's landing", () => {
     expect(landing.nextRequest()).toEqual({ url, offset: 15, length: 15, version: "v1", repeated: true });
   });
 
-  it("allows no requests to the origin after the loss of two members that had received it, unless a byte has come since", () => {
-    const landing = landingOf(0, 10);
-    const lose = (isSent: boolean): void => {
-      landing.nextRequest();
-      if (isSent) landing.sent();
-      landing.lost();
-    };
-    lose(true);
-    lose(false);
-    expect(landing.nextRequest()).toEqual({ url, offset: 0, length: 10, version: "", repeated: true });
-    lose(true);
-    expect(landing.nextRequest()).toMatchObject({ repeated: true, originRequests: 0 });
-    answer(landing, 1);
-    landing.lost();
-    expect(landing.nextRequest()).toEqual({ url, offset: 1, length: 9, version: "v1", repeated: true });
-  });
-
   it("delivers each byte to a waiting consumer once", () => {
     const landing = landingOf(0, 10);
     expect(landing.take()).toBeUndefined();

@@ -58,9 +58,6 @@ export class PinnedObject {
   }
 }
 
-/** When so many members were lost with a read, they may have sent all the requests to the origin that one read may cost. */
-const MOST_LOSSES = 2;
-
 /**
  * Counts the received bytes of one block's read. After an interrupted response its bytes are kept, and the next
  * request asks for the rest, of the same version. Subclasses decide where the bytes are stored.
@@ -73,10 +70,6 @@ export abstract class BlockLanding implements ReadTarget {
   #landedBytes = 0;
   #totalBytes: number | undefined;
   #isRequested = false;
-  /** Whether the current request was sent. */
-  #isSent = false;
-  /** Members that were lost with this read in a row, without a byte. */
-  #losses = 0;
 
   constructor(span: BlockSpan, pinned: PinnedObject) {
     this.span = span;
@@ -95,27 +88,14 @@ export abstract class BlockLanding implements ReadTarget {
 
   nextRequest(): ReadRequest {
     this.#answerStart = this.#landedBytes;
-    this.#isSent = false;
     const { url, version } = this.pinned;
     const { offset, length } = this.span;
     const rest = { url, offset: offset + this.#landedBytes, length: length - this.#landedBytes, version };
-    if (!this.#isRequested) return rest;
-    return this.#losses < MOST_LOSSES ? { ...rest, repeated: true } : { ...rest, repeated: true, originRequests: 0 };
+    return this.#isRequested ? { ...rest, repeated: true } : rest;
   }
 
   sent(): void {
     this.#isRequested = true;
-    this.#isSent = true;
-  }
-
-  /** The member of the current request was lost. If it had received the request, it may have sent requests to the origin. */
-  lost(): void {
-    if (this.#isSent) this.#losses++;
-  }
-
-  /** Whether the current request was sent. */
-  protected get isSent(): boolean {
-    return this.#isSent;
   }
 
   /** Whether a request was sent. */
@@ -135,7 +115,6 @@ export abstract class BlockLanding implements ReadTarget {
 
   landed(bytes: number): boolean {
     this.#landedBytes += bytes;
-    this.#losses = 0;
     return true;
   }
 

@@ -219,8 +219,8 @@ export interface RecordQuestion {
   writeId: string;
   /** of that write: "begun", before the origin can have taken it; then "written", "refused" or "unknown" */
   writeStage: string;
-  /** requests to the origin that may fail before the question has failed; 0: the answer needs none; absent: as many as for any question */
-  originRequests?: number | undefined;
+  /** requests to the origin that may fail before the question has failed; 0: as many as for any question */
+  originRequests: number;
 }
 
 export interface LookUpRecordsRequest {
@@ -2415,7 +2415,7 @@ function createBaseRecordQuestion(): RecordQuestion {
     onBehalfOf: "",
     writeId: "",
     writeStage: "",
-    originRequests: undefined,
+    originRequests: 0,
   };
 }
 
@@ -2445,7 +2445,7 @@ export const RecordQuestion: MessageFns<RecordQuestion> = {
     if (message.writeStage !== "") {
       writer.uint32(66).string(message.writeStage);
     }
-    if (message.originRequests !== undefined) {
+    if (message.originRequests !== 0) {
       writer.uint32(72).uint32(message.originRequests);
     }
     return writer;
@@ -2561,7 +2561,7 @@ export const RecordQuestion: MessageFns<RecordQuestion> = {
     message.onBehalfOf = object.onBehalfOf ?? "";
     message.writeId = object.writeId ?? "";
     message.writeStage = object.writeStage ?? "";
-    message.originRequests = object.originRequests ?? undefined;
+    message.originRequests = object.originRequests ?? 0;
     return message;
   },
 };

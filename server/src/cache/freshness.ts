@@ -242,9 +242,6 @@ export class Freshness {
         if (running.askedAtMs > sinceMs && (hasFallback || !running.hasFallback)) throw error;
       }
     }
-    const { budget } = wanted;
-    // A question that may not be sent would fail reads that join it.
-    if (budget?.isExhausted === true) throw budget.finalError(url);
     return this.#start(ref, wanted).answer;
   }
 

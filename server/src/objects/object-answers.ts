@@ -105,7 +105,7 @@ export class ObjectAnswers {
         await observed.report(ref, version, observedVersion === "" ? "claimed" : "received", hops + 1, signal);
         return RecordAnswer.fromPartial({ index });
       }
-      const budget = requestBudget({ version: undefined, originRequests: question.originRequests });
+      const budget = requestBudget({ version: undefined, originRequests: question.originRequests || undefined });
       const { record, isHere } = await lookup.resolve(ref, { ...wantedOf(question), budget }, hops + 1, signal);
       const { url } = ref;
       const info = record?.info;

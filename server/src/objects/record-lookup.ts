@@ -214,7 +214,7 @@ export class RecordLookup {
     try {
       const askOne = async (member: MemberInfo): Promise<Answered> => {
         // One is left for this member if none is kept, because it asks the origin itself if that member is lost.
-        const originRequests = budget && (budget.kept > 0 || budget.left <= 1 ? budget.left : budget.left - 1);
+        const originRequests = budget && Math.max(1, budget.kept > 0 ? budget.left : budget.left - 1);
         const asking = questions.ask(member, url, { ...hints, originRequests }, hops);
         const answered = await asking.catch((error: unknown) => {
           if (originRequests !== undefined && error instanceof Unreachable && error.wasSent) budget?.countLost(originRequests);

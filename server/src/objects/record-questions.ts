@@ -59,7 +59,7 @@ export class RecordQuestions {
   ask(
     member: MemberInfo,
     url: string,
-    { needs = "version", rejected = "", received = "", claimed = "", originRequests, write }: Hints,
+    { needs = "version", rejected = "", received = "", claimed = "", originRequests = 0, write }: Hints,
     hops: number,
   ): Promise<AnsweredQuestion> {
     return new Promise((resolve, reject) => {

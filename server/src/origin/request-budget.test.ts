@@ -97,16 +97,6 @@ describe("a budget of requests", () => {
     expect(budget.left).toBe(1);
   });
 
-  it("has none left, and no more than six were sent, when two members are lost that may have sent theirs", () => {
-    const read = requestBudget({ version: undefined });
-    const first = read.left;
-    read.countLost(first);
-    const second = read.left;
-    read.countLost(second);
-    expect(first + second).toBe(MAX_REQUESTS);
-    expect([read.left, read.isExhausted]).toEqual([0, true]);
-  });
-
   it("leaves one request for the bytes behind questions that succeed, and none if something has failed", async () => {
     const budget = new RequestBudget(1);
     budget.count();

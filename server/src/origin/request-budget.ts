@@ -38,7 +38,7 @@ export function requestBudget(read: BudgetedRead): RequestBudget {
  */
 export function questionBudget(read: RequestBudget | undefined): RequestBudget {
   if (read === undefined) return requestBudget({ version: undefined });
-  return new RequestBudget(read.left > 1 ? read.left - 1 : read.left, read.kept);
+  return new RequestBudget(Math.max(1, read.left - 1), read.kept);
 }
 
 function keptRequests(version: string | undefined): number {
@@ -124,13 +124,12 @@ export class RequestBudget {
 
   /**
    * A member was lost that may have sent so many requests. What was kept for this case may be sent now; at least one, because no read may
-   * fail for the loss of one member. A member that is lost once may count twice: for this member, and for one that asks in its place.
-   * If another member is lost, the read has what is left, which may be nothing.
+   * fail for the loss of a member. A member that is lost once may count twice: for this member, and for one that asks in its place.
    */
   countLost(requests: number): void {
     if (requests === 0) return;
-    this.#left = Math.max(this.#lost === 0 ? 1 : 0, this.#left - requests + this.#kept);
     this.#lost += requests;
+    this.#left = Math.max(1, this.#left - requests + this.#kept);
     this.#kept = 0;
   }
 

@@ -198,7 +198,6 @@ class FromMembers implements Fetching {
       },
       (error: unknown) => {
         const isUnreachable = error instanceof Unreachable;
-        if (isUnreachable) landing.lost();
         const hasBegun = landing.landedBytes > before;
         if (before === 0) events.onForward(hasBegun ? "answered" : isUnreachable ? "unreachable" : "failed");
         if (isUnreachable && limits.ended === undefined) events.onFailover(landing.landedBytes > 0 ? "midway" : "asked");

@@ -3,12 +3,10 @@ import { CacheError, parseObjectUrl } from "@frontcache/proto";
 import { ManualClock } from "@frontcache/proto/testing";
 import { describe, expect, it } from "vitest";
 import type { BlockRequest } from "../cache/block-request.js";
-import { RequestBudget } from "../origin/request-budget.js";
 import { RecentCallers } from "../security/recent-callers.js";
 import { restOf } from "../testing/cache-fixture.js";
 import { rampBytes } from "../testing/origin/ramp.js";
 import { evenly } from "../testing/other-members.js";
-import { emptyRead } from "./empty-read.js";
 import { MemberReads } from "./member-read.js";
 
 const SIZE = 4 << 20;
@@ -64,34 +62,6 @@ describe("a read that other members answer", () => {
     expect(await read.next()).toBeUndefined();
     expect(Buffer.concat(pieces).equals(rampBytes(0, SIZE, 0))).toBe(true);
     read.close();
-  });
-
-  it.each([
-    ["a read of the current version", { version: undefined }, [undefined, undefined], 0],
-    ["a read of a version", {}, [undefined, undefined], 0],
-    ["a read whose question left three", { version: undefined, budget: new RequestBudget(3, 2) }, [3, undefined], 0],
-    ["a read that a client repeats, of the current version", { version: undefined, isRepeated: true }, [1, 1], 0],
-    ["a read that a client repeats, of a version", { isRepeated: true }, [undefined, undefined], 0],
-    ["a read that may cost none", { isRepeated: true, originRequests: 0 }, [0, 0], 0],
-  ] as const)("allows six requests to the origin at most if two members are lost with %s", async (_, of, allowed, left) => {
-    const asked: (number | undefined)[] = [];
-    const fetch = async (landing: BlockLanding): Promise<void> => {
-      for (let member = 0; member < 2; member++) {
-        asked.push(landing.nextRequest().originRequests);
-        landing.sent();
-        landing.lost();
-      }
-      throw new Unreachable("both are lost");
-    };
-    let rest: BlockRequest | undefined;
-    const resume = (requested: BlockRequest) => {
-      rest = requested;
-      return emptyRead({ version: "v1", objectSize: SIZE });
-    };
-    (await reads().open({ ...request(), ...of }, { fetch, resume })).close();
-    expect(asked).toEqual(allowed);
-    expect(rest).toMatchObject({ isRepeated: true });
-    expect(rest?.budget?.left).toBe(left);
   });
 
   it("goes on elsewhere with the rest when no member can be reached any more", async () => {

@@ -13,7 +13,7 @@ import {
 import { CacheError, type ObjectInfo } from "@frontcache/proto";
 import { type BlockRequest, describedBy } from "../cache/block-request.js";
 import type { ObjectRead, ReadResult } from "../cache/object-read.js";
-import { mostRequests, type RequestBudget, requestBudget } from "../origin/request-budget.js";
+import { mostRequests } from "../origin/request-budget.js";
 import type { Slice } from "../runtime/slice.js";
 import type { RecentCallers } from "../security/recent-callers.js";
 import { ObjectDescriptions } from "./object-descriptions.js";
@@ -39,6 +39,9 @@ const PIPED_BYTES = 32 << 10;
 const PROBE_BYTES = 8 << 10;
 /** Maximum bytes moved through pipes between two reads of a socket, in parts of at most 1 MiB: then the event loop continues. */
 const MOST_DRAINS = 4;
+
+/** A read after a member was lost to which a request had been sent: it may have made as many requests to the origin as it was allowed. */
+const AFTER_LOSS = { isRepeated: true, budget: undefined } as const;
 
 /** Why a call ends with its read. Made once: reads are closed as soon as the client has their last byte, mostly before the call has ended. */
 const CLOSED = new CacheError("CANCELLED", "the read was closed");
@@ -79,10 +82,6 @@ class MemberRead extends BlockLanding implements ObjectRead {
   readonly #fetching: Fetching;
   readonly #reads: MemberReads;
   readonly #call: RunningCall;
-  /** Counts the requests to the origin, if the read has a budget, or a member was lost. */
-  #budget: RequestBudget | undefined;
-  /** Requests to the origin that the current request allows. */
-  #allowedRequests = 0;
   #source: AnswerSource | undefined;
   #isPaused = false;
   #wakesLater = false;
@@ -111,7 +110,6 @@ class MemberRead extends BlockLanding implements ObjectRead {
     this.#request = request;
     this.#fetching = fetching;
     this.#reads = reads;
-    this.#budget = request.budget;
     const { clock } = reads;
     const deadlineMs = deadlineAtMs === undefined ? undefined : Math.max(0, deadlineAtMs - clock.monotonicMs());
     this.#call = new RunningCall({ clock, subject: ref.url, signal, deadlineMs });
@@ -130,24 +128,17 @@ class MemberRead extends BlockLanding implements ObjectRead {
   }
 
   override nextRequest(): ReadRequest {
-    const { version: required, cachedOnly, openEnded, isRepeated = false, originRequests: most } = this.#request;
-    const { url, offset, length, version, repeated = false } = super.nextRequest();
-    const isAgain = isRepeated || repeated;
+    const { version: required, cachedOnly, openEnded, isRepeated, budget } = this.#request;
+    const { url, offset, length, version, repeated } = super.nextRequest();
+    const isAgain = isRepeated === true || repeated === true;
     const onBehalfOf = this.#reads.callers.of(url);
     const of = { url, offset, length, version, forwarded: true, cachedOnly, openEnded, repeated: isAgain };
     const request = onBehalfOf === undefined ? of : { ...of, onBehalfOf };
-    const assumed = mostRequests({ version: required, isRepeated: isAgain });
-    // If a client repeats its read, a member was lost already: one request is left for the case that this one is lost, too.
-    const originRequests = Math.min(assumed, isRepeated ? 1 : assumed, this.#budget?.left ?? assumed, most ?? assumed);
-    this.#allowedRequests = originRequests;
-    return originRequests === assumed ? request : { ...request, originRequests };
-  }
-
-  override lost(): void {
-    super.lost();
-    if (!this.isSent) return;
-    this.#budget ??= requestBudget(this.#request);
-    this.#budget.countLost(this.#allowedRequests);
+    // The other member assumes as many as for any read. A repeated read is allowed fewer than are left here after the first request.
+    const originRequests = isAgain ? undefined : budget?.left;
+    return originRequests === undefined || originRequests >= mostRequests({ version: required })
+      ? request
+      : { ...request, originRequests };
   }
 
   override open(head: AnswerHead, source: AnswerSource): void {
@@ -254,12 +245,7 @@ class MemberRead extends BlockLanding implements ObjectRead {
 
   /** Rejects if no read can be opened. */
   async #openHere(): Promise<ObjectRead> {
-    return this.#fetching.resume!(this.isRequested ? this.#afterLoss : this.#request);
-  }
-
-  /** The read after a member was lost that may have made as many requests to the origin as it was allowed. */
-  get #afterLoss(): BlockRequest {
-    return { ...this.#request, isRepeated: true, budget: this.#budget };
+    return this.#fetching.resume!(this.isRequested ? { ...this.#request, ...AFTER_LOSS } : this.#request);
   }
 
   /** Continues elsewhere behind the bytes that have landed. */
@@ -267,7 +253,7 @@ class MemberRead extends BlockLanding implements ObjectRead {
     const { version } = this.info;
     const [start, end] = [this.#request.start + this.landedBytes, this.#request.start + this.length];
     try {
-      const read = await this.#fetching.resume!({ ...this.#afterLoss, version, start, end, openEnded: false });
+      const read = await this.#fetching.resume!({ ...this.#request, version, start, end, openEnded: false, ...AFTER_LOSS });
       if (this.#isClosed) read.close();
       else this.#rest = read;
       this.#end(undefined);
