@@ -154,7 +154,7 @@ export class ConnectedMembers {
     return "cachedBytes" in info ? info : { ...info, cachedBytes: 0 };
   }
 
-  /** Returns the path of a file on this host that begins with the bytes of a value of one block. Undefined: there is none. */
+  /** Returns the path of a file on this host that begins with the bytes of a value of one block. Undefined: no such file. */
   async fileOf({ url, version, size }: ValueInfo): Promise<string | undefined> {
     const { geometry } = this.list;
     if (this.local === undefined || size === 0 || size > geometry.blockBytes) return undefined;

@@ -215,7 +215,7 @@ function nearDiskOf(disk: unknown): NearDiskLimits {
   );
 }
 
-/** Returns the bytes of a size such as `256MiB`; undefined if it is none. */
+/** Returns the bytes of a size such as `256MiB`; undefined if the text is no size. */
 function bytesIn(text: string): number | undefined {
   const [, digits, unit] = SIZE.exec(text) ?? [];
   const bytes = Number(digits) * (UNITS[unit ?? ""] ?? Number.NaN);

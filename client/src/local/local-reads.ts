@@ -83,7 +83,7 @@ export class LocalReads {
     return file instanceof Promise ? this.#readOpened(file, landing, limits) : this.#readFrom(file, landing, limits);
   }
 
-  /** Returns the path of the file of a block that has at least `length` bytes, of which all are cached. Undefined: there is none here. */
+  /** Returns the path of the file of a block that has at least `length` bytes, of which all are cached. Undefined: no such file here. */
   pathOf(id: BlockId, length: number, geometry: Geometry): Promise<string | undefined> {
     return this.#files.pathOf(id, length, geometry);
   }

@@ -41,7 +41,7 @@ export interface ValuesWith extends AskValuesWith {
     options: CallOptions & { readonly isLong?: boolean },
     work: (call: CallLimits) => Promise<Result>,
   ): Promise<Result>;
-  /** Returns the path of a local file that begins with the bytes of a value. Undefined: there is none. Absent: this client reads no files. */
+  /** Returns the path of a local file that begins with the bytes of a value. Undefined: no such file. Absent: this client reads no files. */
   fileOf?(value: ValueInfo): Promise<string | undefined>;
   nowMs(): number;
   after(ms: number, run: () => void): () => void;

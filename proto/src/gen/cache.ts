@@ -547,7 +547,7 @@ export interface PutValueRequest {
   whileWritten: string;
   /** at most 224 KiB */
   data: Buffer;
-  /** no bytes follow: required of the last message if the size is absent, so that a call that breaks off stores nothing */
+  /** no bytes follow: required of the last message if the size is absent, so that an aborted call stores nothing */
   last: boolean;
 }
 

@@ -70,18 +70,18 @@ export class SentWrite {
 
   /** The pieces, with a timeout for each, and one for the answer. */
   async *#timed(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void> {
-    let held: Uint8Array | undefined;
+    let previous: Uint8Array | undefined;
     for await (const piece of pieces) {
-      if (held !== undefined) {
+      if (previous !== undefined) {
         this.#wait(STALL_MS);
-        yield held;
+        yield previous;
         this.#waitingSinceMs = undefined;
       }
-      held = piece;
+      previous = piece;
     }
     this.#isWhole = true;
     this.#wait(ANSWER_MS);
-    if (held !== undefined) yield held;
+    if (previous !== undefined) yield previous;
   }
 
   /** Waits for the store from now on. One timer serves all pieces: it looks at when the wait has begun. */

@@ -112,7 +112,7 @@ export class GrpcChannels implements Channels {
     }
   }
 
-  /** Returns the calls of ValueService on the channel to a member; undefined: there is none. */
+  /** Returns the calls of ValueService on the channel to a member; undefined: no channel to it is open. */
   valuesAt(grpcAddress: string): ValueServiceClient | undefined {
     const client = this.#clients.get(grpcAddress);
     if (client === undefined) return undefined;

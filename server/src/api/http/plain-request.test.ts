@@ -179,7 +179,7 @@ describe("a repeated request", () => {
     for (const first of FORMS.slice(0, 4)) expect(repeatedOf(first).parse(Buffer.from(again(first, numbers)))).toBeUndefined();
   });
 
-  it("is none if any other byte differs, is missing or is added", () => {
+  it("is not repeated if any other byte differs, is missing or is added", () => {
     for (const first of FORMS) {
       const repeated = repeatedOf(first);
       const bytes = Buffer.from(first);
