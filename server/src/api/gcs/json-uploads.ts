@@ -1,21 +1,18 @@
-import type { BucketRef, ObjectRef } from "@frontcache/proto";
-import { CacheError } from "@frontcache/proto";
+import { CacheError, type ObjectRef } from "@frontcache/proto";
 import type { JsonMethod } from "../../origin/origin.js";
-import type { Cache } from "../../routing/cache.js";
-import type { Query } from "../../runtime/query.js";
 import type { VerifiedBody } from "../../writes/payload.js";
 import type { RequiredGrant } from "../../writes/write-through.js";
-import type { HttpContext, Upload } from "../http/http-context.js";
 import type { Document } from "../s3/document-answer.js";
 import { receivedBytes } from "../s3/writes/received-body.js";
 import { jsonDocumentOf, jsonHeaders, principalOf } from "./json-requests.js";
 import { readRelated } from "./related-body.js";
-import { beginSession, continueSession, namedParameters } from "./upload-session.js";
+import { beginSession, namedParameters, UploadSession } from "./upload-session.js";
 import {
   checkedGrants,
   declaredLength,
   expectedChecksums,
   isPrivate,
+  type JsonUpload,
   textIn,
   uploadedBody,
   uploadedObject,
@@ -25,50 +22,35 @@ import { type Resource, writtenResource } from "./written-resource.js";
 const UPLOAD: JsonMethod = { kind: "upload" };
 
 /** Uploads an object, or a part of it, to a bucket by the JSON API. */
-export async function uploadObject(
-  context: HttpContext,
-  upload: Upload,
-  cache: Cache,
-  bucket: BucketRef,
-  query: Query,
-): Promise<Document> {
+export async function uploadObject(request: JsonUpload): Promise<Document> {
+  const { context, query } = request;
   const { method } = context.request;
-  if (query.has("upload_id")) return continueSession(context, upload, cache, bucket, query);
+  if (query.has("upload_id")) return new UploadSession(request).run();
   if (method !== "POST") throw invalid(`${method} needs the address of an upload session`);
   switch (query.get("uploadType")) {
     case "media":
-      return uploadMedia(context, upload, cache, bucket, query);
+      return uploadMedia(request);
     case "multipart":
-      return uploadRelated(context, upload, cache, bucket, query);
+      return uploadRelated(request);
     case "resumable":
-      return beginSession(context, upload, cache, bucket, query);
+      return beginSession(request);
     default:
       throw invalid("uploadType must be media, multipart or resumable");
   }
 }
 
 /** The body is the object. */
-async function uploadMedia(
-  context: HttpContext,
-  upload: Upload,
-  cache: Cache,
-  bucket: BucketRef,
-  query: Query,
-): Promise<Document> {
+async function uploadMedia(request: JsonUpload): Promise<Document> {
+  const { context, upload, bucket, query } = request;
   const ref = uploadedObject(bucket, query.get("name"));
   const grants = checkedGrants(context, ref, query, undefined);
   const body = await uploadedBody(receivedBytes(upload, context), declaredLength(context), expectedChecksums(context, undefined));
-  return insert(context, cache, { ref, query, grants, body, json: UPLOAD, headers: jsonHeaders(context), resource: undefined });
+  return insert(request, { ref, grants, body, json: UPLOAD, headers: jsonHeaders(context), resource: undefined });
 }
 
 /** The body is the object's metadata and the object. */
-async function uploadRelated(
-  context: HttpContext,
-  upload: Upload,
-  cache: Cache,
-  bucket: BucketRef,
-  query: Query,
-): Promise<Document> {
+async function uploadRelated(request: JsonUpload): Promise<Document> {
+  const { context, upload, bucket, query } = request;
   const { headers } = context.request;
   if (headers["content-md5"] !== undefined)
     throw invalid("Content-MD5 of a multipart upload is not verified: use md5Hash in the metadata");
@@ -78,12 +60,11 @@ async function uploadRelated(
   const grants = checkedGrants(context, ref, query, resource);
   const body = await uploadedBody(content, undefined, expectedChecksums(context, resource));
   const json = { kind: "upload", related: { ...part, document } } as const;
-  return insert(context, cache, { ref, query, grants, body, json, headers: jsonHeaders(context), resource });
+  return insert(request, { ref, grants, body, json, headers: jsonHeaders(context), resource });
 }
 
 interface Insertion {
   readonly ref: ObjectRef;
-  readonly query: Query;
   readonly grants: readonly RequiredGrant[];
   readonly body: VerifiedBody;
   readonly json: JsonMethod;
@@ -91,8 +72,8 @@ interface Insertion {
   readonly resource: Resource | undefined;
 }
 
-async function insert(context: HttpContext, cache: Cache, insertion: Insertion): Promise<Document> {
-  const { ref, query, grants, body, json, headers, resource } = insertion;
+async function insert({ context, cache, query }: JsonUpload, insertion: Insertion): Promise<Document> {
+  const { ref, grants, body, json, headers, resource } = insertion;
   const answer = await cache.ask({
     kind: "write",
     ref,

@@ -35,7 +35,7 @@ export function answerJsonWrite(context: HttpContext, cache: Cache, target: Json
   const { method } = context.request;
   if (target.kind === "uploads") {
     const subject = { operation: "objects.insert", url: target.ref.url, resource: target.ref.url };
-    answerChange(context, subject, (upload) => uploadObject(context, upload, cache, target.ref, query));
+    answerChange(context, subject, (upload) => uploadObject({ context, upload, cache, bucket: target.ref, query }));
     return true;
   }
   const write = writeOf(target, method, query);

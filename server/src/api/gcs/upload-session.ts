@@ -1,9 +1,7 @@
-import { type BucketRef, CacheError, type ObjectRef, parseObjectUrl } from "@frontcache/proto";
+import { CacheError, type ObjectRef, parseObjectUrl } from "@frontcache/proto";
 import type { JsonMethod, WriteAnswer } from "../../origin/origin.js";
-import type { Cache } from "../../routing/cache.js";
 import type { Query } from "../../runtime/query.js";
 import type { VerifiedBody } from "../../writes/payload.js";
-import type { HttpContext, Upload } from "../http/http-context.js";
 import type { Document } from "../s3/document-answer.js";
 import { receivedBytes } from "../s3/writes/received-body.js";
 import { type ContentRange, contentRangeOf } from "./content-range.js";
@@ -12,6 +10,7 @@ import {
   checkedGrants,
   declaredLength,
   expectedChecksums,
+  type JsonUpload,
   noChecksums,
   textIn,
   uploadedBody,
@@ -37,13 +36,8 @@ const SESSION = /^[\w.$-]{1,64}$/;
 const UPLOAD: JsonMethod = { kind: "upload" };
 
 /** Begins a session. Its address leads to this endpoint: GCS's own would lead past it. */
-export async function beginSession(
-  context: HttpContext,
-  upload: Upload,
-  cache: Cache,
-  bucket: BucketRef,
-  query: Query,
-): Promise<Document> {
+export async function beginSession(request: JsonUpload): Promise<Document> {
+  const { context, upload, cache, bucket, query } = request;
   const { resource, document } = await documentIn(context, upload);
   const ref = uploadedObject(bucket, query.get("name") ?? textIn(resource, "name"));
   const grants = checkedGrants(context, ref, query, resource);
@@ -63,17 +57,14 @@ export async function beginSession(
   const { headers } = answer;
   const location = headers.find(([name]) => name === "location")?.[1];
   if (location === undefined) return jsonDocumentOf(answer);
-  const own = sessionAddress(context, upload, ref, location);
+  const own = sessionAddress(request, ref, location);
   return jsonDocumentOf({ ...answer, headers: [...headers.filter(([name]) => name !== "location"), ["location", own]] });
 }
 
 /** The address of GCS's session at this endpoint. */
-function sessionAddress(
-  { request, principal }: HttpContext,
-  { body, sessions }: Upload,
-  ref: ObjectRef,
-  location: string,
-): string {
+function sessionAddress({ context, upload }: JsonUpload, ref: ObjectRef, location: string): string {
+  const { request, principal } = context;
+  const { body, sessions } = upload;
   const { bucket, key, url } = ref;
   const { searchParams } = new URL(location, "http://gcs");
   searchParams.set("name", key);
@@ -86,51 +77,36 @@ function sessionAddress(
 }
 
 /** A request to a session: a part of the object, a question how much GCS has, or the end of the session. GCS has all state. */
-export function continueSession(
-  context: HttpContext,
-  upload: Upload,
-  cache: Cache,
-  bucket: BucketRef,
-  query: Query,
-): Promise<Document> {
-  return new UploadSession(context, upload, cache, bucket, query).run();
-}
-
-class UploadSession {
-  readonly #context: HttpContext;
-  readonly #upload: Upload;
-  readonly #cache: Cache;
-  readonly #query: Query;
+export class UploadSession {
+  readonly #request: JsonUpload;
   readonly #ref: ObjectRef;
 
-  constructor(context: HttpContext, upload: Upload, cache: Cache, bucket: BucketRef, query: Query) {
-    this.#context = context;
-    this.#upload = upload;
-    this.#cache = cache;
-    this.#query = query;
-    this.#ref = uploadedObject(bucket, query.get("name"));
+  constructor(request: JsonUpload) {
+    this.#request = request;
+    this.#ref = uploadedObject(request.bucket, request.query.get("name"));
   }
 
   async run(): Promise<Document> {
-    const { method } = this.#context.request;
+    const { context, cache } = this.#request;
+    const { method, headers } = context.request;
     if (method !== "PUT" && method !== "DELETE" && method !== "POST") throw invalid(`an upload session does not know ${method}`);
-    const range = method === "DELETE" ? undefined : contentRangeOf(this.#context.request.headers["content-range"]);
-    const grants = checkedGrants(this.#context, this.#ref, this.#query, undefined);
+    const range = method === "DELETE" ? undefined : contentRangeOf(headers["content-range"]);
+    const grants = checkedGrants(context, this.#ref, this.#request.query, undefined);
     this.#checkSignature();
-    const query = parametersIn(this.#query, SESSION).filter(([name]) => name !== SIGNATURE_PARAMETER);
-    const answer = await this.#cache.ask({
+    const query = parametersIn(this.#request.query, SESSION).filter(([name]) => name !== SIGNATURE_PARAMETER);
+    const answer = await cache.ask({
       kind: "write",
       ref: this.#ref,
       method,
       json: UPLOAD,
       query,
-      headers: jsonHeaders(this.#context),
+      headers: jsonHeaders(context),
       grants,
       changes: range?.mayComplete === true ? [this.#ref] : [],
       body: range === undefined ? Buffer.alloc(0) : await this.#body(range),
       isWholeObject: range?.isWhole,
       mayRepeat: method === "PUT",
-      ...principalOf(this.#context),
+      ...principalOf(context),
     });
     await this.#confirmOther(answer);
     return jsonDocumentOf(answer);
@@ -138,10 +114,11 @@ class UploadSession {
 
   /** Denies a session of another object, or of another principal, although the grants allow to write the object that its address names. */
   #checkSignature(): void {
-    const { principal, authorization } = this.#context;
+    const { context, upload, query } = this.#request;
+    const { principal, authorization } = context;
     const { url } = this.#ref;
-    const session = { url, principal: principal.name, id: this.#query.get("upload_id") ?? "" };
-    const verdict = this.#upload.sessions?.verify(this.#query.get(SIGNATURE_PARAMETER), session) ?? "valid";
+    const session = { url, principal: principal.name, id: query.get("upload_id") ?? "" };
+    const verdict = upload.sessions?.verify(query.get(SIGNATURE_PARAMETER), session) ?? "valid";
     if (verdict === "valid") return;
     if (verdict === "wrong" && authorization !== undefined) {
       const reason = "the address of the upload session was changed, or another principal has begun the session";
@@ -151,12 +128,13 @@ class UploadSession {
   }
 
   async #body({ isWhole, length }: ContentRange): Promise<VerifiedBody> {
-    const declared = declaredLength(this.#context);
+    const { context, upload } = this.#request;
+    const declared = declaredLength(context);
     if (declared !== undefined && length !== undefined && declared !== length)
       throw invalid("Content-Range and Content-Length name different lengths");
     // The hash in the header is that of the whole object, which GCS verifies if it has arrived in several requests.
-    const checksums = isWhole ? expectedChecksums(this.#context, undefined) : noChecksums();
-    return uploadedBody(receivedBytes(this.#upload, this.#context), declared ?? length, checksums);
+    const checksums = isWhole ? expectedChecksums(context, undefined) : noChecksums();
+    return uploadedBody(receivedBytes(upload, context), declared ?? length, checksums);
   }
 
   /** The object of a session is the one that the client named when it began, whatever an unsigned address says now. */
@@ -164,9 +142,8 @@ class UploadSession {
     const { name, bucket } = (status === 200 ? parseResource(body) : undefined) ?? {};
     if (typeof name !== "string" || typeof bucket !== "string" || name === this.#ref.key) return;
     const ref = parseObjectUrl(`gs://${this.#ref.bucket}/${name}`);
-    await this.#cache
-      .ask({ kind: "stat", ref, version: undefined, confirmed: true, ...principalOf(this.#context) })
-      .catch(() => {}); // a principal that may not read it gets nothing stale either
+    const { context, cache } = this.#request;
+    await cache.ask({ kind: "stat", ref, version: undefined, confirmed: true, ...principalOf(context) }).catch(() => {}); // a principal that may not read it gets nothing stale either
   }
 }
 

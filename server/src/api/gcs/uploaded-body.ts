@@ -1,11 +1,21 @@
 import { type BucketRef, CacheError, type ObjectRef, parseObjectUrl } from "@frontcache/proto";
+import type { Cache } from "../../routing/cache.js";
 import type { Query } from "../../runtime/query.js";
 import { BodyChecksums } from "../../writes/checksums.js";
 import { type ReceivedPieces, VerifiedBody } from "../../writes/payload.js";
 import { IN_MEMORY_BYTES, type RequiredGrant } from "../../writes/write-through.js";
-import type { HttpContext } from "../http/http-context.js";
+import type { HttpContext, Upload } from "../http/http-context.js";
 import { administered } from "./json-requests.js";
 import type { Resource } from "./written-resource.js";
+
+/** A request that uploads an object, or a part of one. */
+export interface JsonUpload {
+  readonly context: HttpContext;
+  readonly upload: Upload;
+  readonly cache: Cache;
+  readonly bucket: BucketRef;
+  readonly query: Query;
+}
 
 /** The largest object. */
 const MAX_OBJECT_BYTES = 5 * 2 ** 40;
