@@ -8,7 +8,7 @@ import type { CurrentVersion } from "./near/leased-versions.js";
 import type { NearCache } from "./near/near-cache.js";
 import { type ObjectReads, type Range, readCurrent, readSuffix } from "./object-reads.js";
 import { memoryOf, READ_OPTIONS, type ReadOptions, STREAM_OPTIONS, type StreamOptions, unquoted } from "./options.js";
-import { type ByteStream, RangeStream } from "./range-stream.js";
+import { type ByteStream, type NearReads, RangeStream } from "./range-stream.js";
 import { type RequestedRange, readRange } from "./read-range.js";
 
 /** The reads of a client: from the near cache if it has one, and from the cluster. */
@@ -59,9 +59,9 @@ export class ClientReads {
         url,
         call,
         stat: (known) => {
-          const leased = known === "" && !isAgain ? this.#near?.versions.current(url) : undefined;
+          const stat = known === "" ? this.#current(url, isAgain, call) : this.#lookUp(url, known, call);
           isAgain = true;
-          return leased === undefined ? this.#lookUp(url, known, call) : Promise.resolve(leased);
+          return stat;
         },
         range: (offset, length, known, within) => {
           return this.#range({ url, offset, length, version: known, memory: memoryOf(url, length, options) }, within);
@@ -83,7 +83,13 @@ export class ClientReads {
     const deadlineMs = this.#calls.deadlineOf(options);
     const call = this.#calls.begin(url, options);
     const ready = connected.list.isReady ? undefined : connected.ready(call);
-    const own = { streamBlocks: this.#streamBlocks, deadlineMs, reuse: options.reuse === true, ready };
+    const own = {
+      streamBlocks: this.#streamBlocks,
+      deadlineMs,
+      reuse: options.reuse === true,
+      ready,
+      near: this.#nearReads(url),
+    };
     const stream = new RangeStream({ url, offset, length, version: unquoted(version) }, { ...connected.rangeWith, ...own }, call);
     const endSpan = traces?.begin("stream", { url, offset, length });
     const done = new Promise<void>((resolve) => {
@@ -96,6 +102,18 @@ export class ClientReads {
     });
     this.#calls.keep(call, done);
     return stream;
+  }
+
+  /** The near cache as a stream uses it. */
+  #nearReads(url: string): NearReads | undefined {
+    if (this.#near === undefined) return undefined;
+    return { current: (isAgain, call) => this.#current(url, isAgain, call), read: (range, call) => this.#range(range, call) };
+  }
+
+  /** Returns the current version, by a lease if there is one. `isAgain`: a version that was returned before is not current any more. */
+  async #current(url: string, isAgain: boolean, call: RunningCall): Promise<CurrentVersion> {
+    const leased = isAgain ? undefined : this.#near?.versions.current(url);
+    return leased ?? (await this.#lookUp(url, "", call));
   }
 
   /** Reads a range, of a known version through the near cache. */

@@ -2,7 +2,7 @@
 // Prints a line for each round. Exits with 3 at a wrong byte.
 
 const [support, path, limitBytes, seed] = process.argv.slice(2);
-const { NearDisk, ramp, RunningCall, systemClock } = await import(support);
+const { NearDisk, PageTarget, ramp, RunningCall, systemClock } = await import(support);
 const PAGE_BYTES = 64 << 10;
 const PAGES = 6;
 let state = Number(seed);
@@ -17,9 +17,11 @@ for (;;) {
     const [from, pages] = [random(PAGES) * PAGE_BYTES, 1 + random(3)];
     const end = Math.min(from + pages * PAGE_BYTES, object.objectSize);
     const call = new RunningCall({ clock: systemClock, subject: object.url });
-    const found = await disk.read(object.url, object.version, from, end, call);
+    const target = new PageTarget({ offset: from, length: end - from, memory: undefined, from, end, objectSize: undefined });
+    const found = await disk.read(object, target, call);
     call.end();
-    if (found !== undefined && !found.buffer.subarray(0, found.readBytes).equals(ramp(from, found.readBytes))) process.exit(3);
+    if (found !== undefined && !target.result(found.objectSize).subarray(0, found.readBytes).equals(ramp(from, found.readBytes)))
+      process.exit(3);
     if (found === undefined) disk.keep(object, from, ramp(from, end - from));
   }
   await disk.flush();

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { NearDisk, RunningCall, ramp, systemClock } from "@frontcache/client/testing";
+import { NearDisk, PageTarget, RunningCall, ramp, systemClock } from "@frontcache/client/testing";
 import { describe, expect, it } from "vitest";
 import { temporaryDirectory } from "../e2e/member-process.js";
 
@@ -79,9 +79,12 @@ describe("a near cache's directory that two processes share", () => {
     let readBytes = 0;
     for (let version = 0; version < 40; version++) {
       for (let page = 0; page < 6; page++) {
-        const found = await disk.read("s3://bucket/file", `v${version}`, page << 16, (page + 1) << 16, call);
+        const [from, end] = [page << 16, (page + 1) << 16];
+        const range = { offset: from, length: 1 << 16, memory: undefined, from, end, objectSize: undefined };
+        const target = new PageTarget(range);
+        const found = await disk.read({ url: "s3://bucket/file", version: `v${version}` }, target, call);
         if (found === undefined) continue;
-        expect(found.buffer.equals(ramp(page << 16, 1 << 16))).toBe(true);
+        expect(target.result(found.objectSize).equals(ramp(page << 16, 1 << 16))).toBe(true);
         readBytes += found.readBytes;
       }
     }

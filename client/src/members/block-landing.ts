@@ -17,10 +17,11 @@ export class PinnedObject {
   #version: string;
   #objectSize: number | undefined;
 
-  /** If `version` is empty, the first response determines it. */
-  constructor(url: string, version: string) {
+  /** If `version` is empty, the first response determines it; also the size, if it is undefined. */
+  constructor(url: string, version: string, objectSize?: number) {
     this.url = url;
     this.#version = version;
+    this.#objectSize = objectSize;
   }
 
   /** Empty while it is unknown. */
@@ -181,11 +182,11 @@ export class BufferLanding extends BlockLanding {
     return true;
   }
 
-  /** Returns the bytes received since the last call, for consumers that do not wait for the whole; undefined: none. */
+  /** Returns bytes received since the last call, for consumers that do not wait for the whole; undefined: none. */
   take(): Buffer | undefined {
     if (this.#buffer === undefined || this.#takenBytes === this.landedBytes) return undefined;
-    const piece = this.#buffer.subarray(this.#takenBytes, this.landedBytes);
-    this.#takenBytes = this.landedBytes;
+    const piece = this.#buffer.subarray(this.#takenBytes, Math.min(this.landedBytes, this.#takenBytes + READ_BYTES));
+    this.#takenBytes += piece.length;
     return piece;
   }
 

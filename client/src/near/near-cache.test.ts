@@ -11,6 +11,7 @@ import { FakeTransport } from "../testing/fake-transport.js";
 import { noObjectRequests } from "../testing/no-object-requests.js";
 import { ramp } from "../testing/ramp.js";
 import { PAGE_BYTES } from "./page-memory.js";
+import { PageTarget } from "./page-target.js";
 
 /** Numbers that look random, below `below`. */
 function numbers(seed: number): (below: number) => number {
@@ -190,6 +191,24 @@ describe("the near cache", () => {
     await client.close();
   });
 
+  it("reads whole pages into the caller's memory, and only those at the ends of a range into memory of their own", () => {
+    const into = Buffer.alloc(4 * PAGE_BYTES);
+    const range = { offset: 10, length: into.length, memory: into, from: 0, end: 5 * PAGE_BYTES };
+    const target = new PageTarget({ ...range, objectSize: undefined });
+    expect([0, PAGE_BYTES, 4 * PAGE_BYTES].map((at) => target.contiguousEnd(at))).toEqual([
+      PAGE_BYTES,
+      4 * PAGE_BYTES,
+      5 * PAGE_BYTES,
+    ]);
+    const inner = target.place(PAGE_BYTES, 3 * PAGE_BYTES, size);
+    expect([inner.buffer === into.buffer, inner.byteOffset]).toEqual([true, PAGE_BYTES - 10]);
+    for (const at of [0, 4 * PAGE_BYTES]) expect(target.place(at, PAGE_BYTES, size).buffer).not.toBe(into.buffer);
+    expect(target.rest(PAGE_BYTES)).toBeUndefined();
+    // An object that ends with the range has no page that the range has only a part of.
+    const whole = new PageTarget({ ...range, objectSize: 10 + into.length });
+    expect(whole.rest(PAGE_BYTES)?.byteOffset).toBe(PAGE_BYTES - 10);
+  });
+
   it.each([
     { memory: "12" },
     { memory: "1TB" },
@@ -209,6 +228,97 @@ describe("the near cache", () => {
     expect(() => completeOptions({ endpoint: "a:1", near: near as never })).toThrow(
       expect.objectContaining({ code: "INVALID_ARGUMENT", message: expect.stringMatching(/^[^\n]+$/) }),
     );
+  });
+});
+
+async function collected(stream: AsyncIterable<Uint8Array>): Promise<Buffer> {
+  const pieces: Buffer[] = [];
+  for await (const piece of stream) {
+    pieces.push(Buffer.from(piece));
+    // Chunks are the consumer's.
+    piece.fill(0);
+  }
+  return Buffer.concat(pieces);
+}
+
+/** A MiB more than two blocks, so that a stream has several parts. */
+const longSize = (33 << 20) + 100;
+
+describe("streams of a client with a near cache", () => {
+  it("need no request for what was read before, and keep what they read", async () => {
+    const { client, transport } = await connect("64MiB", longSize);
+    for (let i = 0; i < 2; i++) expect((await collected(client.stream(url))).equals(ramp(0, longSize))).toBe(true);
+    expect((await client.readRange(url, 20 << 20, 100, "v1")).equals(ramp(20 << 20, 100))).toBe(true);
+    const web = client.webStream(url, 1_000, 2 << 20, "v1");
+    expect((await collected(web)).equals(ramp(1_000, 2 << 20))).toBe(true);
+    const requests = transport.reads.map(({ offset, length }) => [offset, length]);
+    expect(requests.toSorted((a, b) => a[0]! - b[0]!)).toEqual([
+      [0, 1 << 20],
+      [1 << 20, 15 << 20],
+      [16 << 20, 16 << 20],
+      [32 << 20, (1 << 20) + 100],
+    ]);
+    await client.close();
+  });
+
+  it("return exactly the object's bytes for any ranges, versions and use of memory, with buffers that are reused or not", async () => {
+    const { client } = await connect(4 * PAGE_BYTES);
+    const random = numbers(13);
+    const streamOnce = async (): Promise<void> => {
+      const offset = random(size);
+      const length = random(3) === 0 ? undefined : 1 + random(6 * PAGE_BYTES);
+      const reuse = random(2) === 0;
+      const bytes = await collected(client.stream(url, offset, length, random(2) === 0 ? "" : "v1", { reuse }));
+      expect(bytes.equals(ramp(offset, Math.min(length ?? size, size - offset)))).toBe(true);
+    };
+    for (let i = 0; i < 40; i++) await Promise.all([streamOnce(), streamOnce(), streamOnce()]);
+    expect(client.nearReads().cachedBytes).toBeLessThanOrEqual(4 * PAGE_BYTES);
+    await client.close();
+  });
+
+  it("ask which version is current, and once more if it is replaced before they begin", async () => {
+    const { client, transport } = await connect();
+    let questions = 0;
+    transport.stat = async () => ({ version: ++questions === 1 ? "v0" : "v1", objectSize: size, cachedBytes: 0, leaseMs: 200 });
+    expect((await collected(client.stream(url))).equals(ramp(0, size))).toBe(true);
+    expect(questions).toBe(2);
+    expect((await collected(client.stream(url, -0, 10))).equals(ramp(0, 10))).toBe(true);
+    expect(questions).toBe(2);
+    await client.close();
+  });
+
+  it("yield nothing for an empty object, and fail past an object's end", async () => {
+    const { client } = await connect("1MiB", 0);
+    for (const version of ["", "v1"]) {
+      expect(await collected(client.stream(url, 0, undefined, version))).toHaveLength(0);
+      await expect(collected(client.stream(url, 1, undefined, version))).rejects.toMatchObject({ code: "OUT_OF_RANGE" });
+      await expect(collected(client.stream(url, 0, 1, version))).rejects.toMatchObject({ code: "OUT_OF_RANGE" });
+    }
+    await client.close();
+  });
+
+  it("fail with the error of a block after the bytes before it", async () => {
+    const { client, transport } = await connect("64MiB", longSize);
+    const error = new CacheError("NOT_FOUND", "no such object");
+    transport.onRead = ({ offset }) => (offset === 16 << 20 ? { error } : undefined);
+    let bytes = 0;
+    const reading = (async () => {
+      for await (const piece of client.stream(url, 0, undefined, "v1")) bytes += piece.length;
+    })();
+    await expect(reading).rejects.toMatchObject({ code: "NOT_FOUND" });
+    expect(bytes).toBe(16 << 20);
+    expect(transport.running).toBe(0);
+    await client.close();
+  });
+
+  it("end their reads when they are destroyed", async () => {
+    const { client, transport } = await connect("64MiB", longSize);
+    for await (const piece of client.stream(url, 0, undefined, "v1")) {
+      expect(piece.equals(ramp(0, piece.length))).toBe(true);
+      break;
+    }
+    expect(transport.running).toBe(0);
+    await client.close();
   });
 });
 
@@ -241,6 +351,16 @@ describe("the near cache with a disk", () => {
     expect((await client.readRange(url, 5, 4 * PAGE_BYTES, "v1")).equals(ramp(5, 4 * PAGE_BYTES))).toBe(true);
     // The disk has the first pages, but not all of the block that were requested.
     expect(transport.reads.map(({ offset, length }) => [offset, length])).toEqual([[PAGE_BYTES, 4 * PAGE_BYTES]]);
+    await client.close();
+  });
+
+  it("answers streams from the disk after a restart", async () => {
+    const first = await connectNear(near(), longSize);
+    await first.client.readRange(url, 0, 18 << 20, "v1");
+    await first.client.close();
+    const { client, transport } = await connectNear(near(), longSize);
+    expect((await collected(client.stream(url, 100, 17 << 20))).equals(ramp(100, 17 << 20))).toBe(true);
+    expect(transport.reads).toEqual([]);
     await client.close();
   });
 

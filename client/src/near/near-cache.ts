@@ -4,9 +4,10 @@ import type { Clock } from "../members/clock.js";
 import type { CallLimits, EvictSelector } from "../members/ports.js";
 import type { ClientMetrics } from "../metrics.js";
 import type { RequestedRange } from "../read-range.js";
-import type { NearDisk, NearDiskReport } from "./disk/near-disk.js";
+import type { DiskBytes, NearDisk, NearDiskReport } from "./disk/near-disk.js";
 import { LeasedVersions } from "./leased-versions.js";
 import { PAGE_BYTES, PageMemory } from "./page-memory.js";
+import { PageTarget } from "./page-target.js";
 
 /** A range of one version of an object. */
 export interface NearRange {
@@ -18,6 +19,8 @@ export interface NearRange {
   readonly version: string;
   /** The target, exactly `length` bytes; undefined: a new buffer. */
   readonly memory?: Buffer | undefined;
+  /** Called with the object's size before the result is complete. */
+  readonly onSize?: ((objectSize: number) => void) | undefined;
 }
 
 /** Counts of the near cache since the client was created. */
@@ -63,10 +66,10 @@ interface Page extends Linked<Page> {
   readonly bytes: number;
 }
 
-/** Pages as they were read, for a read that memory does not answer. */
-interface Pages {
-  readonly bytes: Buffer;
-  readonly objectSize: number;
+/** Pages that were read from the disk. */
+interface FoundOnDisk extends DiskBytes {
+  /** Whether they are all pages of the read. */
+  readonly isComplete: boolean;
 }
 
 /**
@@ -104,10 +107,11 @@ export class NearCache {
   find(range: NearRange): Buffer | undefined {
     const object = this.#objects.get(keyOf(range.url, range.version));
     if (object === undefined) return undefined;
-    const end = Math.min(range.offset + range.length, object.size ?? Number.POSITIVE_INFINITY);
+    const end = Math.min(range.offset + range.length, object.size);
     if (end <= range.offset) return undefined;
     for (let index = pageOf(range.offset); index <= pageOf(end - 1); index++) if (!object.pages.has(index)) return undefined;
     const bytes = this.#copy(object, range, end);
+    range.onSize?.(object.size);
     this.#hits++;
     this.#metrics?.part("near", bytes.length);
     return bytes;
@@ -120,34 +124,19 @@ export class NearCache {
   async read(range: NearRange, fetch: FetchRange, limits: CallLimits): Promise<Buffer> {
     const cached = this.find(range);
     if (cached !== undefined) return cached;
-    const { offset, memory } = range;
-    const object = this.#objects.get(keyOf(range.url, range.version));
+    const { url, version, offset, memory } = range;
+    const object = this.#objects.get(keyOf(url, version));
     const length = Math.min(range.length, (object?.size ?? Number.POSITIVE_INFINITY) - offset);
-    if (length <= 0) throw outOfRange(range.url, offset, object!.size!);
+    if (length <= 0) throw outOfRange(url, offset, object!.size);
     const endPage = pageOf(offset + length - 1) + 1;
     let firstPage = pageOf(offset);
     while (firstPage < endPage - 1 && object?.pages.has(firstPage)) firstPage++;
-    const [from, requestedEnd] = [firstPage * PAGE_BYTES, endPage * PAGE_BYTES];
+    const [from, end] = [firstPage * PAGE_BYTES, endPage * PAGE_BYTES];
+    const target = new PageTarget({ offset, length, memory, from, end, objectSize: object?.size });
     // The cached pages may be dropped while the others are fetched.
-    const whole = from > offset ? (memory ?? Buffer.allocUnsafe(length)) : memory;
-    if (from > offset) this.#copy(object!, { ...range, memory: whole }, from);
-    let pages: Pages;
-    try {
-      pages = await this.#missing(range, from, requestedEnd, fetch, limits);
-    } catch (error) {
-      // The error must name the requested offset.
-      const isBehindEnd = from < offset && error instanceof CacheError && error.code === "OUT_OF_RANGE";
-      if (isBehindEnd) return await fetch({ ...range, length });
-      throw error;
-    }
-    const { bytes: fetched, objectSize } = pages;
-    this.#keep(range, from, fetched, objectSize);
-    if (objectSize <= offset) throw outOfRange(range.url, offset, objectSize);
-    const end = Math.min(offset + length, from + fetched.length);
-    if (whole === undefined && fetched.length <= 2 * length) return fetched.subarray(offset - from, end - from);
-    const result = whole ?? Buffer.allocUnsafe(length);
-    fetched.copy(result, Math.max(0, from - offset), Math.max(0, offset - from), end - from);
-    return result.subarray(0, end - offset);
+    if (from > offset) this.#copy(object!, { ...range, memory: target.result(object!.size) }, from);
+    const found = await this.#readDisk(range, target, limits);
+    return found?.isComplete ? resultOf(range, target, found.objectSize) : await this.#fetchRest(range, target, found, fetch);
   }
 
   /** Drops the pages of an object, or of all objects with a prefix; of one version if the selector names one. Drops the leases, too. */
@@ -173,24 +162,53 @@ export class NearCache {
     await this.#disk?.close();
   }
 
-  /** Reads pages from the disk, and the rest from the cluster. */
-  async #missing({ url, version }: NearRange, from: number, end: number, fetch: FetchRange, limits: CallLimits): Promise<Pages> {
-    const found = await this.#disk?.read(url, version, from, end, limits);
-    if (found !== undefined) this.#metrics?.part("near-disk", found.readBytes);
-    if (found !== undefined && found.readBytes === found.buffer.length) {
-      this.#diskHits++;
-      return { bytes: found.buffer, objectSize: found.objectSize };
+  /** Reads pages from the disk; undefined if it does not have the first one. */
+  async #readDisk(range: NearRange, target: PageTarget, limits: CallLimits): Promise<FoundOnDisk | undefined> {
+    const found = await this.#disk?.read(range, target, limits);
+    if (found === undefined) return undefined;
+    const { readBytes, objectSize } = found;
+    this.#metrics?.part("near-disk", readBytes);
+    const readEnd = target.from + readBytes;
+    for (let at = target.from; at < readEnd; ) {
+      const end = Math.min(readEnd, target.contiguousEnd(at));
+      this.#keep(range, at, target.place(at, end - at, objectSize), objectSize);
+      at = end;
     }
+    target.copyEdges(readEnd, objectSize);
+    const isComplete = readEnd >= Math.min(target.end, objectSize);
+    if (isComplete) this.#diskHits++;
+    return { ...found, isComplete };
+  }
+
+  /** Requests the pages that the disk does not have. */
+  async #fetchRest(range: NearRange, target: PageTarget, found: FoundOnDisk | undefined, fetch: FetchRange): Promise<Buffer> {
     this.#misses++;
-    const offset = from + (found?.readBytes ?? 0);
-    const memory = found?.buffer.subarray(found.readBytes);
+    const { url, version, offset, length } = range;
+    const from = target.from + (found?.readBytes ?? 0);
+    const memory = target.rest(from);
     let objectSize = 0;
     const onSize = (bytes: number): void => {
       objectSize = bytes;
     };
-    const rest = await fetch({ url, version, offset, length: memory?.length ?? end - offset, memory, onSize });
-    if (!this.#isClosed) this.#disk?.keep({ url, version, objectSize }, offset, rest);
-    return { bytes: found?.buffer ?? rest, objectSize };
+    let fetched: Buffer;
+    try {
+      fetched = await fetch({ url, version, offset: from, length: memory?.length ?? target.end - from, memory, onSize });
+    } catch (error) {
+      // The error must name the requested offset.
+      const isBehindEnd = from < offset && error instanceof CacheError && error.code === "OUT_OF_RANGE";
+      if (isBehindEnd) return await fetch({ url, version, offset, length, memory: range.memory });
+      throw error;
+    }
+    if (!this.#isClosed) this.#disk?.keep({ url, version, objectSize }, from, fetched);
+    this.#keep(range, from, fetched, objectSize);
+    const end = Math.min(offset + length, objectSize);
+    // Without a copy, if not much more memory is kept by it than was requested.
+    if (!target.isAllocated && from <= offset && end > offset && fetched.length <= 2 * (end - offset)) {
+      range.onSize?.(objectSize);
+      return fetched.subarray(offset - from, end - from);
+    }
+    if (memory === undefined) target.copy(fetched, from, objectSize);
+    return resultOf(range, target, objectSize);
   }
 
   /** Copies the bytes before `end`, which are all cached. */
@@ -244,6 +262,13 @@ export class NearCache {
     this.#cachedBytes -= page.bytes;
     this.#memory.give(page.memory);
   }
+}
+
+/** The result of a read all of whose bytes are in its memory. Throws OUT_OF_RANGE if the object ends before them. */
+function resultOf({ url, offset, onSize }: NearRange, target: PageTarget, objectSize: number): Buffer {
+  if (objectSize <= offset) throw outOfRange(url, offset, objectSize);
+  onSize?.(objectSize);
+  return target.result(objectSize);
 }
 
 function keyOf(url: string, version: string): string {

@@ -15,6 +15,7 @@ export { type CallLimits, type MemberAddress, type MemberConnections, Unreachabl
 export { RunningCall } from "../members/running-call.js";
 export { clientMetricList, registeredMetrics } from "../metrics.js";
 export { NearDisk } from "../near/disk/near-disk.js";
+export { PageTarget } from "../near/page-target.js";
 export { completeOptions } from "../options.js";
 // Fakes and fixtures.
 

@@ -19,6 +19,7 @@ import { RunningCall } from "../../members/running-call.js";
 import { FaultyFiles } from "../../testing/faulty-files.js";
 import { ramp } from "../../testing/ramp.js";
 import { PAGE_BYTES } from "../page-memory.js";
+import { PageTarget } from "../page-target.js";
 import { NEAR_GEOMETRY } from "./near-directory.js";
 import { NearDisk, type NearDiskOptions } from "./near-disk.js";
 
@@ -64,10 +65,13 @@ async function read(
   of: { url: string; version: string } = object,
 ): Promise<number> {
   const call = new RunningCall({ clock, subject: url });
-  const found = await disk.read(of.url, of.version, offset, offset + pages * PAGE_BYTES, call);
+  const [from, length] = [offset, pages * PAGE_BYTES];
+  const target = new PageTarget({ offset, length, memory: undefined, from, end: from + length, objectSize: undefined });
+  const found = await disk.read(of, target, call);
   call.end();
   if (found === undefined) return 0;
-  if (!found.buffer.subarray(0, found.readBytes).equals(ramp(offset, found.readBytes))) throw new Error("a wrong byte");
+  if (!target.result(found.objectSize).subarray(0, found.readBytes).equals(ramp(offset, found.readBytes)))
+    throw new Error("a wrong byte");
   return found.readBytes;
 }
 

@@ -1,11 +1,10 @@
-import { type BlockId, blockRanges } from "@frontcache/proto";
+import { type BlockId, blockOffsetOf } from "@frontcache/proto";
 import { forEachConcurrent } from "@frontcache/proto/runtime";
 import type { Log } from "../../client-log.js";
 import { LocalReads } from "../../local/local-reads.js";
 import { BufferLanding, PinnedObject } from "../../members/block-landing.js";
 import type { Clock } from "../../members/clock.js";
 import type { CallLimits, EvictSelector } from "../../members/ports.js";
-import { newMemory } from "../../result-memory.js";
 import { BlockWrites, footerOf, type NearObject } from "./block-writes.js";
 import { NEAR_GEOMETRY, NearDirectory } from "./near-directory.js";
 import { type NearFiles, systemFiles } from "./near-files.js";
@@ -37,9 +36,25 @@ export interface NearDiskReport {
   readonly damagedBlocks: number;
 }
 
-/** Bytes from block files: the first `readBytes` of the buffer, which has room for the others. */
+/** One version of an object. */
+export type NearVersion = Pick<NearObject, "url" | "version">;
+
+/** The pages to read, and their memory. */
+export interface DiskTarget {
+  /** The first page begins here. */
+  readonly from: number;
+  /** The last page ends here, or the object ends before. */
+  readonly end: number;
+  /** Whether the memory must not be written to when the read has ended. */
+  readonly isCallers: boolean;
+  /** Where the memory of bytes that begin at `offset`, with a page, ends: there another one begins. */
+  contiguousEnd(offset: number): number;
+  /** Returns the memory of bytes from a page's beginning, which end at `contiguousEnd` or before. */
+  place(offset: number, bytes: number, objectSize: number): Buffer;
+}
+
+/** Bytes from block files: the first `readBytes` of the target's pages. */
 export interface DiskBytes {
-  readonly buffer: Buffer;
   readonly readBytes: number;
   readonly objectSize: number;
 }
@@ -92,26 +107,23 @@ export class NearDisk {
   }
 
   /**
-   * Reads the pages of `[from, end)`, which begins and ends with a page, block by block until one is not complete. Undefined if not
-   * even the first one is. Rejects only with the error that ended the call.
+   * Reads the pages of the target, block by block until one is not complete. Undefined if not even the first one is. Rejects only with
+   * the error that ended the call.
    */
-  async read(url: string, version: string, from: number, end: number, limits: CallLimits): Promise<DiskBytes | undefined> {
+  async read({ url, version }: NearVersion, target: DiskTarget, limits: CallLimits): Promise<DiskBytes | undefined> {
     const pinned = new PinnedObject(url, version);
-    let buffer: Buffer | undefined;
     let readBytes = 0;
-    for (const range of blockRanges(from, end - from, NEAR_GEOMETRY)) {
-      const offset = range.blockOffset + range.start;
-      if (buffer !== undefined && offset - from >= buffer.length) break;
-      const place = (bytes: number): Buffer => {
-        buffer ??= newMemory(Math.min(end, pinned.objectSize!) - from);
-        return buffer.subarray(offset - from, offset - from + bytes);
-      };
-      const span = { blockOffset: range.blockOffset, offset, length: range.end - range.start };
-      const landing = new BufferLanding(span, { pinned, place, mayBeLeft: true });
+    for (let offset = target.from; offset < Math.min(target.end, pinned.objectSize ?? target.end); ) {
+      const blockOffset = blockOffsetOf(offset, NEAR_GEOMETRY);
+      const end = Math.min(target.contiguousEnd(offset), blockOffset + NEAR_GEOMETRY.blockBytes);
+      const place = (bytes: number): Buffer => target.place(offset, bytes, pinned.objectSize!);
+      const span = { blockOffset, offset, length: end - offset };
+      const landing = new BufferLanding(span, { pinned, place, mayBeLeft: !target.isCallers });
       if (!(await this.#reads.read(landing, NEAR_GEOMETRY, limits))) break;
       readBytes += landing.landedBytes;
+      offset = end;
     }
-    return buffer === undefined || readBytes === 0 ? undefined : { buffer, readBytes, objectSize: pinned.objectSize! };
+    return readBytes === 0 ? undefined : { readBytes, objectSize: pinned.objectSize! };
   }
 
   /** Copies pages that were fetched, and writes them in the background. */
