@@ -20,7 +20,7 @@ let objects = 0;
 beforeAll(async () => {
   origin = await S3Emulator.start();
   directory = await temporaryDirectory();
-  const started = ["requested", "auto", "whole"].map(async (mode) => {
+  const started = ["wanted", "auto", "whole"].map(async (mode) => {
     const cacheDirectory = join(directory.path, mode);
     const member = await MemberProcess.start({ endpoint: origin.endpoint, cacheDirectory, flags: ["--fill", mode] });
     members.set(mode, { member, client: await connectClient({ endpoint: member.grpc }) });
@@ -46,9 +46,9 @@ function put(mode: string, bytes: number, seed: number): { client: CacheClient; 
 }
 
 describe("the bytes fetched for a read", () => {
-  it("are at most 260 times the bytes of random 4 KiB reads, three of each block, with --fill requested", async () => {
+  it("are at most 260 times the bytes of random 4 KiB reads, three of each block, with --fill wanted", async () => {
     const [bytes, reads] = [40 * 16 * MiB, 120];
-    const { client, url, version } = put("requested", bytes, 3);
+    const { client, url, version } = put("wanted", bytes, 3);
     const random = seededRandom(7);
     const read = async (): Promise<void> => {
       const offset = Math.floor(random() * (bytes - 4 * KiB));
@@ -59,7 +59,7 @@ describe("the bytes fetched for a read", () => {
     expect(origin.traffic.bytesSent).toBeLessThanOrEqual(260 * reads * 4 * KiB);
   });
 
-  it.each(["requested", "auto", "whole"])(
+  it.each(["wanted", "auto", "whole"])(
     "are fetched once, in GETs of 4 MiB or more, for a sequential read with --fill %s",
     async (mode) => {
       const { client, url } = put(mode, LARGE_BYTES, 5);
@@ -73,7 +73,7 @@ describe("the bytes fetched for a read", () => {
   );
 
   it.each([
-    { mode: "requested", reads: 2, blocks: 0 },
+    { mode: "wanted", reads: 2, blocks: 0 },
     { mode: "auto", reads: 1, blocks: 0 },
     { mode: "auto", reads: 2, blocks: 1 },
     { mode: "whole", reads: 1, blocks: 1 },

@@ -66,7 +66,7 @@ async function readAllCold(maxWaitMs: number): Promise<Outcome> {
     retrying({ ...retries, onRetry: () => {} }, clock, () => 0.5),
     limited(limits),
   )(memory);
-  const { cache, close } = await simulatedCache(origin, clock, { fill: "requested" });
+  const { cache, close } = await simulatedCache(origin, clock, { fill: "wanted" });
 
   const beganMs = clock.nowMs();
   const refused: { code: ErrorCode; afterMs: number }[] = [];

@@ -45,7 +45,7 @@ export function chooseSettings(
     teeWritesBytes,
     limitBytes: chance.pick(limitsBytes),
     eviction: chance.pick(["lru", "slru"] as const),
-    fill: chance.pick(["auto", "whole", "requested"] as const),
+    fill: chance.pick(["auto", "whole", "wanted"] as const),
   };
 }
 

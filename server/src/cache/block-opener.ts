@@ -8,7 +8,7 @@ import type { Fills } from "./fill/fills.js";
 import type { ObjectRead, ReadResult } from "./object-read.js";
 
 /** How much of a block is fetched when a read misses a part of it. */
-export type FillMode = "auto" | "whole" | "requested";
+export type FillMode = "auto" | "whole" | "wanted";
 
 export interface BlockOpenerOptions extends BlockReadContext {
   readonly fills: Fills;
@@ -139,7 +139,7 @@ export class BlockOpener {
    */
   #completeBlock(entry: Entry, request: BlockRequest, info: ObjectInfo, pin: BlockPin | undefined): void {
     const { fill: mode, geometry } = this.#options;
-    if (mode === "requested" || !entry.isPlanned) return;
+    if (mode === "wanted" || !entry.isPlanned) return;
     const count = segmentCount(blockLength(request.blockOffset, info.objectSize, geometry), geometry);
     if (mode === "auto" && !entry.wasUsedBefore && entry.segments.length * 2 < count) return;
     const rest: number[] = [];

@@ -26,7 +26,7 @@ beforeEach(async () => {
   objects = new MemoryObjects();
   origin = new MemoryOrigin(objects, stored.clock, 1000);
   version = objects.putRamp(url, BLOCK + TAIL, 7);
-  cache = openCache(stored, origin, { fill: "requested" });
+  cache = openCache(stored, origin, { fill: "wanted" });
 });
 
 afterEach(async () => {

@@ -255,7 +255,7 @@ describe("a member's cache", () => {
         };
       },
     });
-    const other = openCache({ ...stored, store: counting }, origin, { fill: "requested" });
+    const other = openCache({ ...stored, store: counting }, origin, { fill: "wanted" });
     await restOf(await other.open(request(0, SEGMENT)));
     await other.settled();
     pins = 0;

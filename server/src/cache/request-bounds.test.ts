@@ -86,7 +86,7 @@ describe.each(faults)("a read of a block whose origin %s", (_, fault) => {
   });
 
   it("counts the question for the current version that precedes it", async () => {
-    const { origin, read, clock, cache, failing, close } = await setUp("requested");
+    const { origin, read, clock, cache, failing, close } = await setUp("wanted");
     await clock.run(read({ end: SEGMENT }));
     await clock.run(cache.settled());
     origin.faults.place({ ...fault, when: ({ kind }) => kind === "fetch" });
@@ -152,7 +152,7 @@ describe("a read of a block whose origin fails in any way", () => {
   it("has at most six failed requests, and none after its failure", async () => {
     await fc.assert(
       fc.asyncProperty(
-        fc.constantFrom<FillMode>("auto", "whole", "requested"),
+        fc.constantFrom<FillMode>("auto", "whole", "wanted"),
         fc.array(failure, { minLength: 1, maxLength: 20 }),
         ranges,
         fc.boolean(),

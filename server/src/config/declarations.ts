@@ -138,9 +138,9 @@ export const declarations = {
   ),
   fill: setting(
     "fill",
-    choice("auto", "whole", "requested"),
+    choice("auto", "whole", "wanted"),
     "auto",
-    "auto: fetch the requested segments, prefetch the rest of the block when reuse is likely; whole: always; requested: never",
+    "auto: fetch the requested segments, prefetch the rest of the block when reuse is likely; whole: always; wanted: never",
   ),
   partBytes: setting(
     "part-size",

@@ -79,13 +79,13 @@ describe("settings", () => {
 
   it("take a flag before the environment, and the environment before the default", () => {
     const environment = { FRONTCACHE_FILL: "whole", FRONTCACHE_NEGATIVE_TTL: "5s" };
-    const settings = readSettings({ fill: "requested" }, environment);
-    expect([settings.fill, settings.negativeTtlMs, settings.revalidateAfterMs]).toEqual(["requested", 5_000, 60_000]);
+    const settings = readSettings({ fill: "wanted" }, environment);
+    expect([settings.fill, settings.negativeTtlMs, settings.revalidateAfterMs]).toEqual(["wanted", 5_000, 60_000]);
   });
 
   it("treat an empty variable as not set, and an empty flag as an empty value", () => {
     expect(readSettings({}, { FRONTCACHE_FILL: "", FRONTCACHE_MEMBERS: "", POD_NAME: "", POD_IP: "" }).fill).toBe("auto");
-    expect(problemsOf({ fill: "" })).toEqual(['--fill: "" is not a known value: use auto, whole, requested']);
+    expect(problemsOf({ fill: "" })).toEqual(['--fill: "" is not a known value: use auto, whole, wanted']);
     expect(readSettings({ members: "" }, { FRONTCACHE_MEMBERS: "a=h:1" }).members).toEqual([]);
   });
 

@@ -16,7 +16,7 @@ it("a home that has ended its leases to hand an object over, and then decides ag
   const objects = new MemoryObjects();
   objects.putRamp(URL, 100, 0);
   const origin = new MemoryOrigin(objects, clock, 10_000);
-  const local = openCache({ ...(await openStore()), clock }, origin, { fill: "requested", ...ages });
+  const local = openCache({ ...(await openStore()), clock }, origin, { fill: "wanted", ...ages });
   const revoke = (): Promise<void> => new Promise(() => {});
   const decided = new DecidedRecords({ clock, local, leases: { epoch: 1, revoke }, isRestarted: false, ...ages });
   const record = await decided.current(parseObjectUrl(URL), new AbortController().signal);

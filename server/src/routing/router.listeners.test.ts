@@ -64,7 +64,7 @@ beforeEach(async () => {
   objects = new MemoryObjects();
   const version = objects.putRamp(url, SIZE, 0);
   origin = new MemoryOrigin(objects, clock, 10_000);
-  local = openCache(stored, origin, { fill: "requested", revalidateAfterMs: 60_000 });
+  local = openCache(stored, origin, { fill: "wanted", revalidateAfterMs: 60_000 });
   other = await AnsweringMember.start("other");
   other.onRead = (call) => sendRamp(call, { size: SIZE, version });
   view = new MemberView(self.name, clock, Membership.of([self, other.info], BLOCK));
@@ -180,7 +180,7 @@ describe("a read of one block", () => {
   it.each([0, 1, 2, 3])(
     "makes six requests to the origin at most, %d failed ones of the object's home included",
     async (failed) => {
-      const cache = openCache(stored, repeated(origin), { fill: "requested" });
+      const cache = openCache(stored, repeated(origin), { fill: "wanted" });
       const ref = parseObjectUrl(
         Array.from({ length: 20 }, (_, index) => `s3://bucket/key-${index}`).find(
           (key) => view.current.owner(key, 0)?.name === "other" && view.current.owner(key, BLOCK)?.name === "self",
@@ -232,7 +232,7 @@ describe("a read of one block", () => {
     ["one more request to the origin, if it fails, when its owner is lost with it", true, 1],
     ["as many requests as any read when no request reached its owner", false, 4],
   ])("makes %s", async (_, isLost, requests) => {
-    const cache = openCache(stored, repeated(origin), { fill: "requested" });
+    const cache = openCache(stored, repeated(origin), { fill: "wanted" });
     const reading = new Router({
       local: cache,
       geometry: testGeometry,
@@ -253,7 +253,7 @@ describe("a read of one block", () => {
   });
 
   it("makes six requests to the origin at most if it begins again because this member stood still", async () => {
-    const cache = openCache(stored, repeated(origin), { fill: "requested" });
+    const cache = openCache(stored, repeated(origin), { fill: "wanted" });
     const decider = openObjectHomes(others, cache, stored.clock);
     await decider.tookOver();
     const keys = Array.from({ length: 20 }, (_, index) => `s3://bucket/key-${index}`);

@@ -127,7 +127,7 @@ export class TestMember implements Peers {
     const origin = new MemoryOrigin(objects, clock, 10_000);
     let member: TestMember | undefined;
     const onChange = (url: string): void => member?.homes.changed(url);
-    const local = openCache({ ...stored, clock }, origin, { fill: "requested", revalidateAfterMs, onChange });
+    const local = openCache({ ...stored, clock }, origin, { fill: "wanted", revalidateAfterMs, onChange });
     member = new TestMember(cluster, name, list, local, origin);
     return member;
   }

@@ -22,7 +22,7 @@ async function readCold(origin: OriginProcess, hedge: boolean): Promise<Outcome>
   await using member = await MemberProcess.start({
     endpoint: origin.endpoint,
     cacheDirectory: directory.path,
-    flags: ["--fill", "requested", "--hedge", String(hedge)],
+    flags: ["--fill", "wanted", "--hedge", String(hedge)],
   });
   await using client = await CacheClient.connect({ endpoint: member.grpc });
   const { url, version } = await origin.putRamp(`hedge-${hedge}`, READS * BLOCK_BYTES, 1);
