@@ -64,6 +64,8 @@ export interface Turns {
   readonly roundMs: number;
   /** Duration of the warm-up round: long enough for the compiler. */
   readonly warmUpMs: number;
+  /** The warm-up round of each contestant has at least so many reads, since a busy machine runs less in the time. Absent: any number. */
+  readonly warmUpReads?: number | undefined;
   /** Concurrent reads. */
   readonly concurrency: number;
 }
@@ -96,9 +98,11 @@ export async function measureInTurn(contestants: readonly Contestant[], turns: T
   const rounds = new Map<Contestant, Round[]>(contestants.map((contestant) => [contestant, []]));
   for (let round = -1; round < quick(turns.rounds); round++) {
     for (const contestant of round % 2 === 0 ? contestants : contestants.toReversed()) {
-      const { concurrency, roundMs, warmUpMs } = turns;
-      const done = await runRound(contestant, concurrency, quick(round < 0 ? warmUpMs : roundMs));
-      if (round >= 0) rounds.get(contestant)!.push(done);
+      const { concurrency, roundMs, warmUpMs, warmUpReads = 0 } = turns;
+      if (round < 0) {
+        for (let reads = 0; reads === 0 || reads < quick(warmUpReads); )
+          reads += (await runRound(contestant, concurrency, quick(warmUpMs))).reads;
+      } else rounds.get(contestant)!.push(await runRound(contestant, concurrency, quick(roundMs)));
     }
   }
   return new Map([...rounds].map(([contestant, done]) => [contestant.name, standingOf(contestant, done)]));

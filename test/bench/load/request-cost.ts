@@ -2,7 +2,7 @@ import type { Table } from "../answer.js";
 import { canPin, cpuMsOfAll, OTHER_CPUS } from "../machine.js";
 import { median, quick } from "../measure.js";
 import { KiB, MiB } from "../stage.js";
-import type { LoadGenerator } from "./http-load.js";
+import type { LoadGenerator, LoadOrder, LoadResult } from "./http-load.js";
 
 /** A server, or several that answer together, under load at one HTTP listener. */
 export interface Target {
@@ -51,6 +51,11 @@ export interface Rounds {
   readonly rounds: number;
   readonly seconds: number;
   readonly warmUpSeconds: number;
+  /**
+   * The warm-up of each target goes on until it has answered so many requests, since V8 compiles what has run often, and a busy machine runs
+   * less in a second. Absent: the time is enough.
+   */
+  readonly warmUpRequests?: number | undefined;
 }
 
 /** Requests ranges, or whole objects, from each target, round by round; every other round in reverse order. */
@@ -58,7 +63,7 @@ export async function requestCosts(
   load: LoadGenerator,
   targets: readonly Target[],
   { length, connections, objectBytes = 16 * MiB, isWhole = false }: RequestSize,
-  { rounds, seconds, warmUpSeconds }: Rounds,
+  { rounds, seconds, warmUpSeconds, warmUpRequests = 0 }: Rounds,
 ): Promise<Map<string, RequestCost>> {
   const costs = new Map<string, Omit<RequestCost, "spread">[]>(targets.map(({ name }) => [name, []]));
   const cpuList = canPin() ? OTHER_CPUS : undefined;
@@ -67,11 +72,15 @@ export async function requestCosts(
       const range = { length, first, span: objectBytes };
       const timed = { port, path, connections, seconds: quick(round < 0 ? warmUpSeconds : seconds), header };
       const order = isWhole ? timed : { ...timed, range };
+      if (round < 0) {
+        for (let answered = 0; answered === 0 || answered < quick(warmUpRequests); )
+          answered += (await runChecked(load, order, name, cpuList)).requests;
+        continue;
+      }
       const before = cpuMsOfAll(pids);
-      const { requests, failures, seconds: elapsed, p50Us, p99Us } = await load.run(order, cpuList);
+      const { requests, seconds: elapsed, p50Us, p99Us } = await runChecked(load, order, name, cpuList);
       const cpuUs = ((cpuMsOfAll(pids) - before) * 1e3) / requests;
-      if (failures > 0) throw new Error(`${failures} of ${requests} requests to ${name} failed`);
-      if (round >= 0) costs.get(name)!.push({ requestsPerSecond: requests / elapsed, cpuUs, p50Us, p99Us });
+      costs.get(name)!.push({ requestsPerSecond: requests / elapsed, cpuUs, p50Us, p99Us });
     }
   }
   const medianOf = (all: readonly Omit<RequestCost, "spread">[], field: Exclude<keyof RequestCost, "spread">): number =>
@@ -88,6 +97,13 @@ export async function requestCosts(
       },
     ]),
   );
+}
+
+/** Rejects if a request failed. */
+async function runChecked(load: LoadGenerator, order: LoadOrder, name: string, cpuList: string | undefined): Promise<LoadResult> {
+  const result = await load.run(order, cpuList);
+  if (result.failures > 0) throw new Error(`${result.failures} of ${result.requests} requests to ${name} failed`);
+  return result;
 }
 
 /** A table with one row for each target. */

@@ -6,7 +6,7 @@ import { KiB, MiB, onStage } from "../stage.js";
 
 const MEMBER = `${OURS} by gRPC`;
 const BARE = "a bare handler of grpc-js";
-const TURNS = { rounds: 9, roundMs: 400, warmUpMs: 4_000, concurrency: 16 };
+const TURNS = { rounds: 9, roundMs: 400, warmUpMs: 4_000, warmUpReads: 15_000, concurrency: 16 };
 
 /** CPU microseconds of the server for each read. */
 function cpuUs({ serverCpu, gigabytesPerSecond, readsPerSecond }: Standing): number {

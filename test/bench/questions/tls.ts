@@ -15,7 +15,7 @@ const SIZES = [
   { title: "64 KiB", length: 64 * KiB },
   { title: "1 MiB", length: MiB },
 ];
-const TURNS = { rounds: 9, roundMs: 300, warmUpMs: 2_000, concurrency: 16 };
+const TURNS = { rounds: 9, roundMs: 300, warmUpMs: 2_000, warmUpReads: 4_000, concurrency: 16 };
 
 /** CPU microseconds of the server for each read. */
 function cpuUs({ serverCpu }: Standing, length: number): number {

@@ -1,13 +1,15 @@
+import type { Writable } from "node:stream";
 import { type ObjectInfo, type ReadRangeResponse, readRangeResponseBytes, writeReadRangeResponse } from "@frontcache/proto";
 import type { Sink } from "../sending/sending.js";
 
-/** The methods of a ReadRange call that the sink uses. */
-export interface MessageStream {
+/** The methods of a ReadRange call that the sink uses: those of grpc-js's Writable, whose `_write` sends a message and `_final` the status. */
+export type MessageStream = Pick<Writable, "writableLength" | "_write" | "_final"> & {
   write(message: ReadRangeResponse, taken?: () => void): unknown;
   end(): unknown;
-}
+};
 
 const NO_BYTES = Buffer.alloc(0);
+const ignore = (): void => {};
 
 /** Sends a read as messages. The first message, even of an empty object, contains version and size. */
 export class ReadRangeSink implements Sink {
@@ -26,9 +28,20 @@ export class ReadRangeSink implements Sink {
     this.#call.write(this.#message(bytes), taken);
   }
 
+  /**
+   * Sends the last message and the status. A Writable calls `_final` only after the last write, so that the status would take a second
+   * pass through HTTP/2 and the event loop. Both are passed on in one step here, which HTTP/2 sends as one.
+   */
   end(bytes = NO_BYTES): void {
-    this.#call.write(this.#message(bytes));
-    this.#call.end();
+    const call = this.#call;
+    const message = this.#message(bytes);
+    if (call.writableLength > 0) {
+      call.write(message);
+      call.end();
+      return;
+    }
+    call._write(message, "utf8", ignore);
+    call._final(ignore);
   }
 
   destroy(): void {
