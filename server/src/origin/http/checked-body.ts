@@ -1,6 +1,7 @@
 import type { HttpBody, Landing } from "@frontcache/client/http";
 import { CacheError } from "@frontcache/proto";
 import type { OriginBody } from "../origin.js";
+import { receiveQueue } from "./receive-queue.js";
 
 /** The errors of a body that is not as its head says. */
 export interface BodyErrors {
@@ -9,6 +10,9 @@ export interface BodyErrors {
   /** More bytes arrived than the head says. */
   surplus(): CacheError;
 }
+
+/** A body of this length takes its turn in the queue: shorter ones cost the event loop little. */
+const QUEUED_BYTES = 256 << 10;
 
 /** Memory for bytes behind the last one of a range, which are an error. */
 const SURPLUS_ROOM = Buffer.alloc(1);
@@ -62,6 +66,7 @@ export class CheckedBody implements OriginBody, Landing {
     if (this.#received === this.#length) throw this.#errors.surplus();
     this.#received += bytes;
     attempt(() => this.#landing!.landed(bytes));
+    if (this.#length >= QUEUED_BYTES && this.#received < this.#length) receiveQueue.received(this.#body, bytes);
   }
 }
 
