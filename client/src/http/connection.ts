@@ -73,6 +73,8 @@ export class HttpConnection implements Dialed {
   #drainsNext = false;
   /** The buffer that the socket's next read fills. */
   #next: Buffer = anywhere;
+  /** Whether the socket stopped receiving after the last bytes. */
+  #isStopped = false;
   #closedHere = false;
   #used = false;
   #gone = false;
@@ -105,6 +107,7 @@ export class HttpConnection implements Dialed {
   /** Resumes receiving after a pause, if the call still runs here. Returns whether it does. */
   resume(call: HttpCall): boolean {
     if (this.#call !== call || this.#gone) return false;
+    this.#isStopped = false;
     this.#socket?.resume();
     return true;
   }
@@ -126,12 +129,8 @@ export class HttpConnection implements Dialed {
     if (bytes <= 0) return 0;
     this.#drainsNext = true;
     call.answer.drained(bytes);
-    if (!call.answer.complete) call.onBytes(false);
-    else {
-      // Reading may be paused, and the next response must be received.
-      this.#socket!.resume();
-      this.#complete(call);
-    }
+    if (call.answer.complete) this.#complete(call);
+    else call.onBytes(false);
     return bytes;
   }
 
@@ -281,7 +280,8 @@ export class HttpConnection implements Dialed {
     if (this.#call !== call) return false; // the receiver has ended the call, and so the connection
     if (answer.complete) this.#complete(call);
     else call.onBytes(!more);
-    return more || this.#call !== call;
+    this.#isStopped = !more && this.#call === call;
+    return !this.#isStopped;
   }
 
   #refuse(call: HttpCall, error: unknown): void {
@@ -293,6 +293,11 @@ export class HttpConnection implements Dialed {
     this.#call = undefined;
     if (call.drainsLikely === true) this.#drainsNext = true;
     this.#used = true;
+    // TLS passes on the bytes that it has decrypted already, the last ones too. The next response must be received.
+    if (this.#isStopped) {
+      this.#isStopped = false;
+      this.#socket!.resume();
+    }
     call.onComplete();
     if (this.#gone) return;
     if (call.answer.keepAlive && call.isSent !== false) this.#options.onIdle(this);
