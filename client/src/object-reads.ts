@@ -23,22 +23,26 @@ const MOST_JOINED = 8 << 20;
 /** Reads of joined ranges at a time. */
 const CONCURRENT = 8;
 
+/** How often a read of the current version begins, if the object is overwritten each time between the question and the read. */
+export const MOST_STARTS = 4;
+
 /**
  * Calls `read` with the object's size and version. If no version was requested, and the object is overwritten between the two, looks
- * it up once more.
+ * it up again.
  */
 async function withStat<Result>(
   reads: ObjectReads,
   version: string,
   read: (size: number, version: string) => Promise<Result>,
 ): Promise<Result> {
-  const stat = await reads.stat(version);
-  try {
-    return await read(stat.objectSize, version === "" ? stat.version : version);
-  } catch (error) {
-    if (version !== "" || CacheError.from(error).code !== "FAILED_PRECONDITION") throw error;
-    const again = await reads.stat("");
-    return read(again.objectSize, again.version);
+  for (let starts = 1; ; starts++) {
+    const stat = await reads.stat(version);
+    try {
+      return await read(stat.objectSize, version === "" ? stat.version : version);
+    } catch (error) {
+      const isOutdated = version === "" && CacheError.from(error).code === "FAILED_PRECONDITION";
+      if (!isOutdated || starts === MOST_STARTS) throw error;
+    }
   }
 }
 

@@ -5,6 +5,7 @@ import { type BlockSpan, BufferLanding, PinnedObject } from "./members/block-lan
 import type { RunningCall } from "./members/running-call.js";
 import type { CurrentVersion } from "./near/leased-versions.js";
 import type { NearRange } from "./near/near-cache.js";
+import { MOST_STARTS } from "./object-reads.js";
 import { blockSpans, type ReadWith, readBlock } from "./read-block.js";
 import { StreamMemory } from "./stream-memory.js";
 
@@ -103,16 +104,16 @@ async function* pieces(range: StreamedRange, using: StreamWith, call: RunningCal
   else yield* piecesOfCurrent(range, { ...using, near: using.near }, call);
 }
 
-/** Streams the version that is current, which the near cache needs to know first. If it has just been replaced, asks once more. */
+/** Streams the version that is current, which the near cache needs to know first. If it has just been replaced, asks again. */
 async function* piecesOfCurrent(
   range: StreamedRange,
   using: StreamWith & { readonly near: NearReads },
   call: RunningCall,
 ): AsyncGenerator<Buffer, void> {
-  let [isBegun, isAgain] = [false, false];
-  for (;;) {
+  let isBegun = false;
+  for (let starts = 1; ; starts++) {
     const asking = call.child(using.deadlineMs);
-    const current = await using.near.current(isAgain, asking).finally(() => asking.end());
+    const current = await using.near.current(starts > 1, asking).finally(() => asking.end());
     const pinned = new PinnedObject(range.url, current.version, current.objectSize);
     try {
       for await (const piece of piecesOf(range, pinned, using, call)) {
@@ -121,8 +122,8 @@ async function* piecesOfCurrent(
       }
       return;
     } catch (error) {
-      if (isBegun || isAgain || CacheError.from(error).code !== "FAILED_PRECONDITION") throw error;
-      isAgain = true;
+      const isOutdated = !isBegun && CacheError.from(error).code === "FAILED_PRECONDITION";
+      if (!isOutdated || starts === MOST_STARTS) throw error;
     }
   }
 }

@@ -14,6 +14,7 @@ const url = "s3://bucket/object";
 class NearReader {
   readonly #client: CacheClient;
   #isOver = false;
+  #reads = 0;
   #last = 0;
   /** Rejects if a number was older than one before. */
   readonly done: Promise<void>;
@@ -25,9 +26,12 @@ class NearReader {
     this.done.catch(() => {});
   }
 
-  /** The number that a read returns which begins now. */
+  /** The number that a read returns which begins now. Every second one is streamed. */
   async read(): Promise<number> {
-    return Number(await this.#client.readRange(url, 0, 100));
+    const isStreamed = this.#reads++ % 2 === 1;
+    return Number(
+      isStreamed ? Buffer.concat(await this.#client.stream(url).toArray()) : await this.#client.readRange(url, 0, 100),
+    );
   }
 
   async stop(): Promise<void> {

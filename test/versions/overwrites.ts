@@ -1,10 +1,10 @@
-// npm run overwrites: 1,000 overwrites at random times, each object read every few seconds through three members in turn, at the
-// default settings. Prints what the readers found; exits with 1 if a reader went back, or two ranges were of two versions.
+// npm run overwrites: 1,000 overwrites at random times, each object read every few seconds through three members, and through clients with
+// near caches in memory and on disk, in turn, at the default settings. Prints what the readers found; exits with 1 if a reader went back, or two ranges were of two versions.
 
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { claimPorts, hostOf, namesOf } from "../e2e/addresses.js";
-import { MemberProcess, temporaryDirectory } from "../e2e/member-process.js";
+import { connectClient, MemberProcess, temporaryDirectory } from "../e2e/member-process.js";
 import { S3Emulator } from "../emulators/s3.js";
 import { Chance } from "../seeded-random.js";
 import { RoundRobinReaders } from "./round-robin-readers.js";
@@ -46,7 +46,10 @@ const processes = await Promise.all(
   }),
 );
 const members = processes.map(({ http }) => `http://${http}`);
-const readers = new RoundRobinReaders({ origin, bucket: "bucket", objects, pair: PAIR, members, seed });
+const disk = `${join(directory.path, "near")}:1GiB`;
+const nears = [{ memory: "64MiB" }, { memory: "1MiB", disk }, { disk }];
+const nearClients = await Promise.all(processes.map(({ grpc }, index) => connectClient({ endpoint: grpc, near: nears[index] })));
+const readers = new RoundRobinReaders({ origin, bucket: "bucket", objects, pair: PAIR, members, nearClients, seed });
 const chance = new Chance(seed);
 const endMs = performance.now() + seconds * 1_000;
 let written = 0;
@@ -82,7 +85,9 @@ for (const untilMs = performance.now() + AFTER_MS; performance.now() < untilMs &
 isOver = true;
 await reading;
 clearInterval(reporting);
-console.log(JSON.stringify({ overwrites: written, ...readers.report, allCurrent: readers.areCurrent }));
+const near = nearClients.map((client) => client.nearReads());
+console.log(JSON.stringify({ overwrites: written, ...readers.report, allCurrent: readers.areCurrent, near }));
 const { mixedPairs, wentBack, wrong } = readers.report;
+await Promise.all(nearClients.map((client) => client.close()));
 await Promise.all(processes.map((member) => member.stop()));
 process.exitCode = mixedPairs + wentBack + wrong.length === 0 && readers.areCurrent ? 0 : 1;

@@ -1,3 +1,4 @@
+import type { CacheClient } from "@frontcache/client";
 import { rampBytes, type S3Emulator } from "../emulators/s3.js";
 import { Chance } from "../seeded-random.js";
 
@@ -16,6 +17,8 @@ export interface RoundRobinOptions {
   readonly pair: RangePair;
   /** `http://host:port` of all members, which are asked in turn, as a Service asks them. */
   readonly members: readonly string[];
+  /** Clients with near caches, which are asked in turn with the members, by ranges and by streams. Absent: none. */
+  readonly nearClients?: readonly Pick<CacheClient, "readRange" | "stream">[] | undefined;
   readonly seed: number;
 }
 
@@ -28,7 +31,7 @@ export interface RoundRobinReport {
   mixedPairs: number;
   /** Answers of an older version than anyone had received before their request was sent. */
   wentBack: number;
-  /** Answers that are no 206 of one version's bytes, one line each. */
+  /** Answers that are not one version's bytes, one line each. */
   wrong: string[];
 }
 
@@ -47,7 +50,7 @@ export class RoundRobinReaders {
   readonly #options: RoundRobinOptions;
   readonly #chance: Chance;
   readonly #objects: ReadObject[];
-  #nextMember = 0;
+  #nextSource = 0;
   readonly report: RoundRobinReport = { pairs: 0, changesSeen: 0, mixedPairs: 0, wentBack: 0, wrong: [] };
 
   constructor(options: RoundRobinOptions) {
@@ -86,9 +89,25 @@ export class RoundRobinReaders {
 
   /** The number of the version that answers. */
   async #readRange(object: ReadObject, offset: number): Promise<number | undefined> {
-    const { bucket, members, pair } = this.#options;
-    const member = members[this.#nextMember++ % members.length]!;
+    const { members, nearClients = [] } = this.#options;
+    const source = this.#nextSource++ % (members.length + nearClients.length);
     const { newest } = object;
+    const member = members[source];
+    const number =
+      member === undefined
+        ? await this.#askNear(source - members.length, object, offset)
+        : await this.#askMember(member, object, offset);
+    if (number === undefined) return undefined;
+    if (number < newest) this.report.wentBack++;
+    if (number > object.newest) {
+      object.newest = number;
+      this.report.changesSeen++;
+    }
+    return number;
+  }
+
+  async #askMember(member: string, object: ReadObject, offset: number): Promise<number | undefined> {
+    const { bucket, pair } = this.#options;
     const range = `bytes=${offset}-${offset + pair.length - 1}`;
     const answer = await fetch(`${member}/s3/${bucket}/${object.key}`, { headers: { range } });
     const bytes = Buffer.from(await answer.arrayBuffer());
@@ -101,11 +120,26 @@ export class RoundRobinReaders {
     }
     const expected = rampBytes(offset, pair.length, object.versions[number]!.seed);
     if (answer.status !== 206 || !bytes.equals(expected)) this.report.wrong.push(`${where}: wrong bytes of version ${number}`);
-    if (number < newest) this.report.wentBack++;
-    if (number > object.newest) {
-      object.newest = number;
-      this.report.changesSeen++;
-    }
     return number;
+  }
+
+  /** The client does not say which version it returns: the bytes do. */
+  async #askNear(at: number, object: ReadObject, offset: number): Promise<number | undefined> {
+    const { bucket, pair, nearClients = [] } = this.#options;
+    const client = nearClients[at]!;
+    const url = `s3://${bucket}/${object.key}`;
+    const isStreamed = this.#nextSource % 2 === 0;
+    const where = `${object.key} at ${offset} by near client ${at}${isStreamed ? ", streamed" : ""}`;
+    try {
+      const bytes = isStreamed
+        ? Buffer.concat(await client.stream(url, offset, pair.length).toArray())
+        : await client.readRange(url, offset, pair.length);
+      const number = object.versions.findLastIndex(({ seed }) => bytes.equals(rampBytes(offset, pair.length, seed)));
+      if (number >= 0) return number;
+      this.report.wrong.push(`${where}: the bytes of no version`);
+    } catch (error) {
+      this.report.wrong.push(`${where}: ${(error as Error).message}`);
+    }
+    return undefined;
   }
 }

@@ -18,6 +18,8 @@ export class SigningIssuer {
   #published: JWK[];
   /** Whether a request for the keys fails. */
   isDown = false;
+  /** Requests for the keys are answered after this. */
+  answersAfter: Promise<void> = Promise.resolve();
   /** Requests for the keys. */
   requests = 0;
 
@@ -56,6 +58,7 @@ export class SigningIssuer {
   /** Loads the keys as a member does. */
   async load(): Promise<SigningKeys> {
     this.requests++;
+    await this.answersAfter;
     if (this.isDown) throw new Error("connection refused");
     return signingKeys(this.issuer, this.keySet);
   }

@@ -289,6 +289,25 @@ describe("an issuer", () => {
     expect(await verify(old)).toMatchObject({ name: "example:reader" });
   });
 
+  it("that is slow delays only tokens by keys that are not cached", async () => {
+    await verifier.verify(await issuer.sign());
+    const old = await issuer.sign({ claims: { jti: "another" } });
+    let answer = (): void => {};
+    issuer.answersAfter = new Promise((resolve) => {
+      answer = resolve;
+    });
+    await issuer.rotate(true);
+    let isVerified = false;
+    const verifying = verify(await issuer.sign()).then((identity) => {
+      isVerified = true;
+      return identity;
+    });
+    expect(await verify(old)).toMatchObject({ name: "example:reader" });
+    expect(isVerified).toBe(false);
+    answer();
+    expect(await verifying).toMatchObject({ name: "example:reader" });
+  });
+
   it("is asked at most once in ten seconds about unknown keys, however many tokens have one", async () => {
     await verifier.verify(await issuer.sign());
     const foreign = await SigningIssuer.create(ISSUER, () => clock.nowMs());
