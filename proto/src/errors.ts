@@ -147,6 +147,7 @@ export const s3Codes = {
   NoSuchVersion: 404,
   NoSuchUpload: 404,
   InvalidObjectState: 403,
+  QuotaExceeded: 403,
   MethodNotAllowed: 405,
   BucketAlreadyOwnedByYou: 409,
   OperationAborted: 409,

@@ -58,6 +58,15 @@ function Volumes({ volumes }) {
   );
 }
 
+/** What the buckets of values use of a member's volumes. Members of earlier releases do not report it. */
+function Buckets({ buckets }) {
+  return (buckets ?? []).map(
+    ({ url, usedBytes, limitBytes, isPinned }) => html`<small key=${url}>
+      ${url}: ${bytes(usedBytes)}${limitBytes === undefined ? "" : ` of ${bytes(limitBytes)}`}${isPinned ? ", pinned" : ""}
+    </small>`,
+  );
+}
+
 const HEADINGS = ["Member", "State", "Ring", "Hit ratio", "Served", "Volumes", "Fills", "Loop p99", "Up"];
 
 /** A member list that was not confirmed for longer is shown. Watches of the Kubernetes API are renewed every half minute. */
@@ -82,7 +91,7 @@ function MemberRow({ member, rates }) {
       : [
           share(report.hitRatio),
           html`<span>${rate(rates?.served ?? 0)}<small>${count(rates?.reads ?? 0)} reads/s</small></span>`,
-          html`<div><${Volumes} volumes=${report.volumes} /></div>`,
+          html`<div><${Volumes} volumes=${report.volumes} /><${Buckets} buckets=${report.buckets} /></div>`,
           count(report.fills.running),
           duration(report.eventLoopDelayMs.p99),
           age(report.atMs - report.startedAtMs),

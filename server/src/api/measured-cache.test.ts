@@ -20,7 +20,7 @@ let hottest: HottestObjects;
 
 beforeEach(() => {
   clock = new ManualClock();
-  metrics = new Metrics([], 0);
+  metrics = new Metrics({}, 0);
   errors = new RecentErrors(10);
   hottest = new HottestObjects(10);
 });

@@ -96,4 +96,15 @@ describe("the table of the status", () => {
       "c: connect ECONNREFUSED",
     ]);
   });
+
+  it("contains a line per bucket of values, with its share and pin, summed over the members", () => {
+    const builds = { url: "cache://builds", usedBytes: 1 << 20, limitBytes: 4 << 20, isPinned: true };
+    const thumbs = { url: "cache://thumbs", usedBytes: 3 << 20, isPinned: false };
+    const members = ["a", "b"].map((name) => member(name, { state: "ready", report: { ...report, buckets: [builds, thumbs] } }));
+    expect(
+      formatStatus({ members } as unknown as ClusterReport)
+        .split("\n")
+        .slice(4),
+    ).toEqual(["cache://builds: 2.0 MiB of 8.0 MiB used, pinned", "cache://thumbs: 6.0 MiB used"]);
+  });
 });

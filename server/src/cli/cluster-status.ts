@@ -44,7 +44,7 @@ function reportIn({ status, text }: { readonly status: number; readonly text: st
 
 const HEADINGS = ["member", "address", "state", "ring", "blocks", "used", "of", "hits", "fills", "up"];
 
-/** A table of the members, their totals, and a line for each problem. */
+/** A table of the members, their totals, a line for each bucket of values and for each problem. */
 export function formatStatus({ members }: ClusterReport): string {
   const rows = members.map(({ name, grpcAddress, state, ringShare, report }) => [
     name,
@@ -57,7 +57,19 @@ export function formatStatus({ members }: ClusterReport): string {
   const ready = members.filter(({ state }) => state === "ready").length;
   const used = `${formatBytes(sum(reports, "usedBytes"))} of ${formatBytes(sum(reports, "limitBytes"))} used`;
   const totals = `${ready} of ${members.length} ready, ${used}`;
-  return [formatTable(HEADINGS, rows), totals, ...members.flatMap(problemsOf)].join("\n");
+  return [formatTable(HEADINGS, rows), totals, ...bucketsOf(reports), ...members.flatMap(problemsOf)].join("\n");
+}
+
+/** A line per bucket of values: what it uses of all members' volumes. */
+function bucketsOf(reports: readonly MemberReport[]): string[] {
+  const all = reports.flatMap(({ buckets = [] }) => buckets);
+  return [...new Set(all.map(({ url }) => url))].map((url) => {
+    const buckets = all.filter((bucket) => bucket.url === url);
+    const used = formatBytes(buckets.reduce((sum, { usedBytes }) => sum + usedBytes, 0));
+    const limits = buckets.flatMap(({ limitBytes }) => limitBytes ?? []);
+    const share = limits.length === 0 ? "" : ` of ${formatBytes(limits.reduce((sum, limit) => sum + limit, 0))}`;
+    return `${url}: ${used}${share} used${buckets.some(({ isPinned }) => isPinned) ? ", pinned" : ""}`;
+  });
 }
 
 function figuresOf(report: MemberReport): string[] {

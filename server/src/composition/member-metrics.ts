@@ -29,7 +29,7 @@ import { expiryMs } from "../security/certificates.js";
 import { LISTENERS, type ListenerName } from "../security/failure-count.js";
 import type { Security } from "../security/member-security.js";
 import { authenticationMethods } from "../security/principal.js";
-import type { BlockStore, PurgeReport } from "../storage/block-store.js";
+import type { BlockStore, PurgeRun } from "../storage/block-store.js";
 import type { ValueStats, Values } from "../values/values.js";
 
 /** Interval of event-loop figures, milliseconds. The counts of the hottest objects are halved after every sixth interval. */
@@ -93,10 +93,8 @@ export class MemberMetrics {
   /** Starts counting. */
   constructor(settings: Settings, clock: Clock) {
     this.#clock = clock;
-    this.metrics = new Metrics(
-      settings.cacheDirs.map(({ path }) => path),
-      clock.nowMs(),
-    );
+    const volume = settings.cacheDirs.map(({ path }) => path);
+    this.metrics = new Metrics({ volume, bucket: settings.cacheBucket.map(({ name }) => name) }, clock.nowMs());
     this.reads = new ReadMeter(this.metrics, this.#hottest, this.#errors, clock);
     this.origin = new OriginMeter(this.metrics);
     this.routing = new RoutingMeter(this.metrics);
@@ -154,7 +152,7 @@ export class MemberMetrics {
   #collect(watched: Watched): void {
     const { store, local, objects, verdicts, originStates, view, members, clients, security } = watched;
     const { families } = this.metrics;
-    const { volumes, mappings, openFiles, references, damages, purged } = store.status();
+    const { volumes, buckets, mappings, openFiles, references, damages, purged } = store.status();
     for (const { path: volume, usedBytes, reservedBytes, limitBytes, blocks, freeFiles, state } of volumes) {
       families.volumeUsage.at({ volume }).value = usedBytes;
       families.volumeReserved.at({ volume }).value = reservedBytes;
@@ -162,6 +160,12 @@ export class MemberMetrics {
       families.volumeBlocks.at({ volume }).value = blocks;
       families.volumeFreeFiles.at({ volume }).value = freeFiles;
       for (const each of volumeStates) families.volumeState.at({ volume, state: each }).value = each === state ? 1 : 0;
+    }
+    const totalBytes = volumes.reduce((sum, { limitBytes }) => sum + limitBytes, 0);
+    for (const { url, usedBytes, limitBytes = totalBytes } of buckets) {
+      const bucket = url.slice("cache://".length);
+      families.valueBucketUsage.at({ bucket }).value = usedBytes;
+      families.valueBucketLimit.at({ bucket }).value = limitBytes;
     }
     families.mappings.at().value = mappings;
     families.openFiles.at().value = openFiles;
@@ -227,7 +231,7 @@ export class MemberMetrics {
     tlsCertificateExpiry.at().value = expiryMs(tls.current) / 1000;
   }
 
-  #countPurge({ durationMs, victims }: PurgeReport): void {
+  #countPurge({ durationMs, victims }: PurgeRun): void {
     const { purgeDuration, evictionAge, evictionIdle } = this.metrics.families;
     purgeDuration.at().record(durationMs / 1000);
     for (const { ageMs, idleMs } of victims) {

@@ -45,6 +45,7 @@ export async function openStore(settings: Settings, geometry: Geometry, log: Log
     keepFree: settings.keepFree,
     maxBlocks: Math.floor(getHeapStatistics().heap_size_limit / 2 / BLOCK_HEAP_BYTES),
     eviction: settings.eviction,
+    buckets: settings.cacheBucket.map(({ name, share, isPinned }) => ({ url: `cache://${name}`, size: share, isPinned })),
     maxMappings,
     purgeIntervalMs: settings.purgeIntervalMs,
     tuning: { ...storageTuning, ioParallelism: ioParallelism(settings.cacheDirs.length, poolThreads()) },

@@ -24,12 +24,48 @@ function writeProblems({ writes, identitiesFile }: Settings): string[] {
 export const ELCACHE_BUCKET = "elcache";
 export const FILESTORE_BUCKET = "filestore";
 
-function valueProblems({ cacheBucket, elcacheListen, filestoreListen }: Settings): string[] {
+function valueProblems({ elcacheListen, filestoreListen, ...settings }: Settings): string[] {
+  const { cacheBucket } = settings;
   const needed = [
     { flag: "--elcache-listen", at: elcacheListen, bucket: ELCACHE_BUCKET },
     { flag: "--filestore-listen", at: filestoreListen, bucket: FILESTORE_BUCKET },
   ].filter(({ at, bucket }) => at !== undefined && cacheBucket.every(({ name }) => name !== bucket));
-  return needed.map(({ flag, bucket }) => `${flag} requires --cache-bucket ${bucket}, at all members`);
+  const unmet = needed.map(({ flag, bucket }) => `${flag} requires --cache-bucket ${bucket}, at all members`);
+  return [...unmet, ...shareProblems(settings)];
+}
+
+/** Pinned buckets leave space for what can be evicted: otherwise members could cache nothing else. */
+function shareProblems({
+  cacheBucket,
+  cacheDirs,
+  blockBytes,
+  lowWatermark,
+}: Omit<Settings, "elcacheListen" | "filestoreListen">): string[] {
+  const problems: string[] = [];
+  const totalBytes = cacheDirs.reduce((sum, { limitBytes = Number.POSITIVE_INFINITY }) => sum + limitBytes, 0);
+  let pinned = 0;
+  for (const { name, share, isPinned } of cacheBucket) {
+    if (share === undefined) continue;
+    const bytes = "bytes" in share ? share.bytes : share.fraction * totalBytes;
+    if (bytes < blockBytes) {
+      problems.push(
+        `--cache-bucket ${name}: its share is smaller than one block of ${formatSize(blockBytes)}: use a larger share`,
+      );
+    }
+    if (bytes > totalBytes) {
+      problems.push(
+        `--cache-bucket ${name}: its share is larger than --cache-dirs, ${formatSize(totalBytes)}: use a smaller share`,
+      );
+    }
+    if (isPinned) pinned += "fraction" in share ? share.fraction : share.bytes / totalBytes;
+  }
+  if (pinned > lowWatermark) {
+    const percent = (fraction: number): number => Number((fraction * 100).toFixed(1));
+    problems.push(
+      `--cache-bucket: pinned buckets have ${percent(pinned)} % of --cache-dirs, more than --low-watermark ${percent(lowWatermark)}: use smaller shares`,
+    );
+  }
+  return problems;
 }
 
 function tlsProblems({ tlsCert, tlsKey, tlsCa, tlsServerName, membersName }: Settings): string[] {

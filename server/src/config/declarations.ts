@@ -316,7 +316,7 @@ export const declarations = {
       "cache-bucket",
       cacheBuckets,
       "",
-      "bucket of values, which have no origin, with the time after which they expire: name or name:1h; separate several by commas or repeat the flag",
+      "bucket of values, which have no origin, with the time after which they expire, the most that they use of each member's volumes, and pin if they are not evicted: name, name:1h or name:1h:share=20%:pin; separate several by commas or repeat the flag",
     ),
     repeatable: true as const,
   },

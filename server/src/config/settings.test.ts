@@ -134,6 +134,21 @@ describe("settings", () => {
       { cacheDirs: "/a:15MiB" },
       "--cache-dirs /a:15MiB is smaller than one block of 16MiB: use a larger size",
     ],
+    [
+      "a share for no block",
+      { cacheBucket: "thumbs:share=1MiB" },
+      "--cache-bucket thumbs: its share is smaller than one block of 16MiB: use a larger share",
+    ],
+    [
+      "a share of more than the volumes",
+      { cacheBucket: "thumbs:share=3GiB", cacheDirs: "/a:1GiB,/b:1GiB" },
+      "--cache-bucket thumbs: its share is larger than --cache-dirs, 2GiB: use a smaller share",
+    ],
+    [
+      "pinned buckets that leave no space",
+      { cacheBucket: "one:share=50%:pin,two:share=1GiB:pin,three:share=90%", cacheDirs: "/a:2GiB" },
+      "--cache-bucket: pinned buckets have 100 % of --cache-dirs, more than --low-watermark 90: use smaller shares",
+    ],
     ["static without members", { discovery: "static" }, "--discovery static requires --members"],
     ["members with none", { discovery: "none", members: "a=h:1" }, "--members cannot be used with --discovery none"],
     ["members without me", { members: "a=h:1", name: "b" }, "--members does not contain this member, b: add it, or set --name"],

@@ -1,4 +1,4 @@
-import type { HistogramDeclaration, Labels, MetricDeclaration, NumberDeclaration } from "./declaration.js";
+import type { HistogramDeclaration, Labels, LabelValues, MetricDeclaration, NumberDeclaration } from "./declaration.js";
 import { HistogramSeries, NumberSeries } from "./series.js";
 
 /** One value for each label. */
@@ -8,6 +8,9 @@ export type LabelsOf<L extends Labels> = {
 
 type SeriesOf<D> = D extends HistogramDeclaration ? HistogramSeries : D extends NumberDeclaration ? NumberSeries : never;
 
+/** The values of the labels that are declared as configured, by label. */
+export type Configured = Readonly<Record<string, readonly string[]>>;
+
 /** A declared metric with all its series, created once at the start. */
 export class Family<D extends MetricDeclaration> {
   readonly declaration: D;
@@ -15,7 +18,7 @@ export class Family<D extends MetricDeclaration> {
   readonly #byKey = new Map<string, SeriesOf<D>>();
   readonly #names: readonly string[];
 
-  constructor(declaration: D, configured: readonly string[]) {
+  constructor(declaration: D, configured: Configured) {
     this.declaration = declaration;
     this.#names = Object.keys(declaration.labels);
     for (const labels of combinations(declaration.labels, configured)) {
@@ -41,10 +44,14 @@ export class Family<D extends MetricDeclaration> {
   }
 }
 
-function combinations(labels: Labels, configured: readonly string[]): Record<string, string>[] {
+function combinations(labels: Labels, configured: Configured): Record<string, string>[] {
   return Object.entries(labels).reduce<Record<string, string>[]>(
     (rows, [name, values]) =>
-      rows.flatMap((row) => (values === "configured" ? configured : values).map((value) => ({ ...row, [name]: value }))),
+      rows.flatMap((row) => valuesOf(name, values, configured).map((value) => ({ ...row, [name]: value }))),
     [{}],
   );
+}
+
+function valuesOf(name: string, values: LabelValues, configured: Configured): readonly string[] {
+  return values === "configured" ? [...new Set(configured[name])] : values;
 }

@@ -39,6 +39,7 @@ const errorCodes = Object.keys(errorTable) as ErrorCode[];
 const result = { result: readResults };
 const request = { operation: originOperations, outcome: originOutcomes };
 const volume = { volume: "configured" } as const;
+const bucket = { bucket: "configured" } as const;
 
 /**
  * Every metric of a member. The values of labels are listed here or configured, so the number of series does not depend on the
@@ -217,6 +218,18 @@ export const metricList = {
   ),
   values: upDown("frontcache.values", "{value}", "Values on this member: objects without an origin, copies included."),
   valueSize: upDown("frontcache.value.size", "By", "Bytes of the values on this member."),
+  valueBucketUsage: upDown(
+    "frontcache.value.bucket.usage",
+    "By",
+    "Bytes of this member's volumes that a bucket of values uses, replaced versions and values that are being written included.",
+    bucket,
+  ),
+  valueBucketLimit: upDown(
+    "frontcache.value.bucket.limit",
+    "By",
+    "Bytes of this member's volumes that a bucket of values may use: its share, or all.",
+    bucket,
+  ),
   valueReads: counter("frontcache.value.reads", "{read}", "Reads of values that this member took.", {
     result: valueResults,
   }),

@@ -24,19 +24,19 @@ describe("a histogram", () => {
 
 describe("a member's metrics", () => {
   it("have all their series from the start, one per volume if they are labelled by volume", () => {
-    const { families } = new Metrics(["/a", "/b", "/a"], 0);
+    const { families } = new Metrics({ volume: ["/a", "/b", "/a"] }, 0);
     expect(families.volumeUsage.all.map(({ labels }) => labels.volume)).toEqual(["/a", "/b"]);
     expect(families.volumeState.all).toHaveLength(6);
     expect(families.reads.all.every(({ value }) => value === 0)).toBe(true);
   });
 
   it("reject an undeclared label value", () => {
-    const { families } = new Metrics(["/a"], 0);
+    const { families } = new Metrics({ volume: ["/a"] }, 0);
     expect(() => families.volumeUsage.at({ volume: "/elsewhere" })).toThrow("frontcache.volume.usage has no series");
   });
 
   it("read the watched state before each collection", () => {
-    const metrics = new Metrics([], 0);
+    const metrics = new Metrics({}, 0);
     metrics.beforeReading(() => metrics.families.mappings.at().add(1));
     metrics.read();
     expect(metrics.read().mappings.at().value).toBe(2);

@@ -1,4 +1,4 @@
-import { Family } from "./family.js";
+import { type Configured, Family } from "./family.js";
 import { type MetricName, metricList } from "./metric-list.js";
 
 /** All families of a member, by the keys of the metric list. */
@@ -15,12 +15,10 @@ export class Metrics {
   readonly families: Families;
   readonly #looks: (() => void)[] = [];
 
-  constructor(volumes: readonly string[], startedAtMs: number) {
+  /** `configured`: the values of the labels that depend on the settings, by label. */
+  constructor(configured: Configured, startedAtMs: number) {
     this.startedAtMs = startedAtMs;
-    const entries = Object.entries(metricList).map(([name, declaration]) => [
-      name,
-      new Family(declaration, [...new Set(volumes)]),
-    ]);
+    const entries = Object.entries(metricList).map(([name, declaration]) => [name, new Family(declaration, configured)]);
     this.families = Object.fromEntries(entries) as Families;
   }
 

@@ -5,7 +5,9 @@ import { silentLog } from "../runtime/log.js";
 import { MemoryDisk } from "../testing/memory-disk.js";
 import { testGeometry, testId, testInfo } from "../testing/store-fixture.js";
 import { BlockIndex } from "./block-index.js";
+import { BucketShares } from "./bucket-share.js";
 import { CachedBlock } from "./cached-block.js";
+import type { EvictionPolicy } from "./eviction/eviction-policy.js";
 import { evictionPolicy } from "./eviction/policies.js";
 import { HeaderMemory } from "./header-memory.js";
 import { storageTuning } from "./storage-tuning.js";
@@ -30,7 +32,9 @@ function volume(): Volume {
 }
 
 function newIndex(): BlockIndex {
-  return new BlockIndex(() => evictionPolicy<CachedBlock>("lru"), new HeaderMemory(1_000));
+  const newOrder = (): EvictionPolicy<CachedBlock> => evictionPolicy<CachedBlock>("lru");
+  const noShares = new BucketShares({ buckets: [], maxBlocks: Number.POSITIVE_INFINITY }, [], newOrder);
+  return new BlockIndex(newOrder, new HeaderMemory(1_000), noShares);
 }
 
 function block(on: Volume, url: string, version = "v1", createdAtMs = 0): CachedBlock {

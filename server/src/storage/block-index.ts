@@ -1,5 +1,6 @@
 import { isSameInfo, type ObjectInfo } from "@frontcache/proto";
 import type { BlockId } from "./block.js";
+import { BothOrders, type BucketShare, type BucketShares, SharedSpace } from "./bucket-share.js";
 import type { CachedBlock, VolumeBlocks } from "./cached-block.js";
 import { CachedVersion } from "./cached-version.js";
 import type { EvictionPolicy } from "./eviction/eviction-policy.js";
@@ -15,19 +16,23 @@ export interface NewestVersion {
   readonly createdAtMs: number;
 }
 
-/** The cached blocks: by identity, by object, and per volume in the order of eviction. */
+/** The cached blocks: by identity, by object, and per volume and bucket in the order of eviction. */
 export class BlockIndex {
   readonly #newOrder: () => EvictionPolicy<CachedBlock>;
   readonly #volumes = new Map<Volume, VolumeBlocks>();
+  /** The blocks of each bucket that is counted apart, per volume. */
+  readonly #buckets = new Map<BucketShare, Map<Volume, VolumeBlocks>>();
+  readonly #shares: BucketShares;
   /** The cached versions of each URL, linked. */
   readonly #objects = new Map<string, CachedVersion>();
   readonly #headers: HeaderMemory;
   #size = 0;
 
   /** `newOrder` creates the eviction order of one volume. */
-  constructor(newOrder: () => EvictionPolicy<CachedBlock>, headers: HeaderMemory) {
+  constructor(newOrder: () => EvictionPolicy<CachedBlock>, headers: HeaderMemory, shares: BucketShares) {
     this.#newOrder = newOrder;
     this.#headers = headers;
+    this.#shares = shares;
   }
 
   get size(): number {
@@ -38,10 +43,32 @@ export class BlockIndex {
   on(volume: Volume): VolumeBlocks {
     let blocks = this.#volumes.get(volume);
     if (blocks === undefined) {
-      blocks = { order: this.#newOrder(), used: new Set() };
+      blocks = { order: this.#newOrder(), used: new Set(), count: { blocks: 0 }, space: volume };
       this.#volumes.set(volume, blocks);
     }
     return blocks;
+  }
+
+  /** The blocks on a volume among which those of an object are counted and evicted: of its bucket, or of all. */
+  among(volume: Volume, url: string): VolumeBlocks {
+    const share = this.#shares.of(url);
+    if (share === undefined) return this.on(volume);
+    const onVolumes = this.#buckets.get(share) ?? new Map<Volume, VolumeBlocks>();
+    this.#buckets.set(share, onVolumes);
+    let blocks = onVolumes.get(volume);
+    if (blocks === undefined) {
+      const all = this.on(volume);
+      // The purger of a volume does not find the blocks of pinned buckets.
+      const order = share.isPinned ? share.order : share.isLimited ? new BothOrders(all.order, share.order) : all.order;
+      blocks = { ...all, order, space: new SharedSpace(volume, share) };
+      onVolumes.set(volume, blocks);
+    }
+    return blocks;
+  }
+
+  /** Whether the blocks of an object are evicted for no other block. */
+  isPinned(url: string): boolean {
+    return this.#shares.of(url)?.isPinned === true;
   }
 
   get({ url, version, offset }: BlockId): CachedBlock | undefined {
@@ -51,9 +78,10 @@ export class BlockIndex {
   /** Adds a block that the index does not have. Blocks found at the start are added in the order of their last use. */
   add(block: CachedBlock): void {
     this.#size++;
-    block.siblings = this.on(block.volume);
-    block.siblings.order.add(block);
     const { url, version } = block.id;
+    block.siblings ??= this.among(block.volume, url);
+    block.siblings.order.add(block);
+    block.siblings.count.blocks++;
     let cached = this.#version(url, version);
     if (cached === undefined) {
       cached = new CachedVersion(this.#headers.keep(block.info), this.#objects.get(url));
@@ -70,7 +98,8 @@ export class BlockIndex {
     const cached = this.#version(url, version);
     if (cached?.get(block.id.offset) !== block) return;
     this.#size--;
-    const { order, used } = this.on(block.volume);
+    const { order, used, count } = block.siblings!;
+    count.blocks--;
     order.remove(block);
     used.delete(block);
     cached.remove(block);

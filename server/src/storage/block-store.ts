@@ -6,10 +6,12 @@ import type { BlockDescription, BlockId, BlockPin, FilledSegment, Reservation } 
 import { BlockIndex, type NewestVersion } from "./block-index.js";
 import { BlockReader, StorePin } from "./block-reader.js";
 import { BlockWriter } from "./block-writer.js";
+import { type BucketShareSetting, type BucketShareStatus, BucketShares } from "./bucket-share.js";
 import type { CachedBlock } from "./cached-block.js";
 import { Damages } from "./damages.js";
 import type { DirectoryClaim, Disk } from "./disk/disk.js";
 import { BlockRemover } from "./eviction/block-remover.js";
+import type { EvictionPolicy } from "./eviction/eviction-policy.js";
 import { type Eviction, evictionPolicy } from "./eviction/policies.js";
 import { Purger, RecencyKeeper } from "./eviction/purger.js";
 import { HeaderMemory } from "./header-memory.js";
@@ -18,13 +20,22 @@ import { OpenFiles } from "./open-files.js";
 import { Placement } from "./placement.js";
 import { type Recovered, recover } from "./recovery.js";
 import { ReadBuffers, References } from "./references.js";
-import type { EvictReport, EvictSelector, PurgeReport, StorageStatus } from "./storage-report.js";
+import type { EvictReport, EvictSelector, PurgeRun, StorageStatus } from "./storage-report.js";
 import type { StorageTuning } from "./storage-tuning.js";
 import { NOTHING, Volume } from "./volume.js";
 import { VolumeReservation } from "./volume-reservation.js";
 
 export type { NewestVersion } from "./block-index.js";
-export type { EvictReport, EvictSelector, PurgeReport, StorageStatus, VolumeState, VolumeStatus } from "./storage-report.js";
+export type { BucketShareSetting, BucketShareStatus, ShareSize } from "./bucket-share.js";
+export type {
+  EvictReport,
+  EvictSelector,
+  PurgeReport,
+  PurgeRun,
+  StorageStatus,
+  VolumeState,
+  VolumeStatus,
+} from "./storage-report.js";
 export { ioParallelism, type StorageTuning, storageTuning } from "./storage-tuning.js";
 
 /** A cache directory. Without `limitBytes`, its file system is the limit. */
@@ -49,6 +60,8 @@ export interface BlockStoreOptions {
   /** Maximum number of cached blocks, because each takes memory. */
   readonly maxBlocks: number;
   readonly eviction: Eviction;
+  /** Buckets whose space is counted apart. */
+  readonly buckets: readonly BucketShareSetting[];
   /** Maximum number of open and mapped block files. */
   readonly maxMappings: number;
   readonly purgeIntervalMs: number;
@@ -65,6 +78,7 @@ export class BlockStore {
   readonly #options: BlockStoreOptions;
   readonly #claims: DirectoryClaim[] = [];
   readonly #volumes: readonly Volume[];
+  readonly #shares: BucketShares;
   readonly #index: BlockIndex;
   readonly #files: OpenFiles;
   readonly #remover: BlockRemover;
@@ -85,7 +99,10 @@ export class BlockStore {
       const maxBlocks = Math.ceil(options.maxBlocks / options.volumes.length);
       return new Volume({ path, limitBytes, disk, clock, log, tuning, highWatermark, lowWatermark, keepFree, maxBlocks });
     });
-    const index = new BlockIndex(() => evictionPolicy<CachedBlock>(options.eviction), new HeaderMemory(tuning.headerMemoryBytes));
+    const newOrder = (): EvictionPolicy<CachedBlock> => evictionPolicy<CachedBlock>(options.eviction);
+    const shares = new BucketShares(options, this.#volumes, newOrder);
+    this.#shares = shares;
+    const index = new BlockIndex(newOrder, new HeaderMemory(tuning.headerMemoryBytes), shares);
     this.#index = index;
     const files = new OpenFiles({
       disk,
@@ -109,13 +126,22 @@ export class BlockStore {
     this.#purger = new Purger({
       volumes,
       index,
+      shares,
       remover,
       recency: this.#recency,
       clock,
       log,
       intervalMs: options.purgeIntervalMs,
     });
-    this.#placement = new Placement({ volumes, index, purger: this.#purger, clock, geometry, waitMs: tuning.purgeWaitMs });
+    this.#placement = new Placement({
+      volumes,
+      index,
+      shares,
+      purger: this.#purger,
+      clock,
+      geometry,
+      waitMs: tuning.purgeWaitMs,
+    });
     this.#files = files;
     this.#remover = remover;
     this.#writer = writer;
@@ -134,6 +160,7 @@ export class BlockStore {
       store.#purger.start();
       // The limits may be lower than before, or other programs may have taken space. The start does not wait for the purge.
       for (const volume of store.#volumes) if (volume.exceeded.length > 0) void store.#purger.purge(volume, NOTHING);
+      void store.#purger.tendShares();
       return store;
     } catch (error) {
       store.#closed = true;
@@ -182,7 +209,7 @@ export class BlockStore {
     await Promise.all(answering.map((volume) => volume.refreshSpace()));
     const report = volumes.map((volume) => {
       const { path, usedBytes } = volume;
-      return { path, blocks: index.on(volume).order.size, usedBytes };
+      return { path, blocks: index.on(volume).count.blocks, usedBytes };
     });
     const durationMs = Math.round(clock.monotonicMs() - began);
     const found = { blocks, volumes: report, damages: damages.count, incomplete, durationMs };
@@ -291,7 +318,7 @@ export class BlockStore {
         usedBytes: volume.usedBytes,
         reservedBytes: volume.reservedBytes,
         limitBytes: volume.limitBytes,
-        blocks: this.#index.on(volume).order.size,
+        blocks: this.#index.on(volume).count.blocks,
         freeFiles: volume.free.files,
         state: volume.health.state,
       })),
@@ -300,11 +327,17 @@ export class BlockStore {
       references: this.#references.open,
       damages: this.#damages.count,
       purged: this.#purger.evicted,
+      buckets: [...this.#shares].map((share) => share.status()),
     };
   }
 
-  /** Calls back after each run of the purger over a volume. The returned function ends the subscription. */
-  onPurged(listener: (report: PurgeReport) => void): () => void {
+  /** Returns the usage of an object's bucket; undefined: its space is not counted apart. */
+  bucketOf(url: string): BucketShareStatus | undefined {
+    return this.#shares.of(url)?.status();
+  }
+
+  /** Calls back after each run of the purger. The returned function ends the subscription. */
+  onPurged(listener: (report: PurgeRun) => void): () => void {
     return this.#purger.onPurged(listener);
   }
 

@@ -117,8 +117,8 @@ export class BlockWriter {
     const footer = this.#file.footer(block)!;
     const moreBytes = footer.length - FOOTER_BYTES - block.behindFooterBytes;
     if (moreBytes > 0) {
-      if (!block.volume.reserve(moreBytes)) return;
-      block.volume.commit(moreBytes);
+      if (!block.space.reserve(moreBytes)) return;
+      block.space.commit(moreBytes);
       block.behindFooterBytes += moreBytes;
     }
     await this.#file.writeFooter(block, file, footer);
@@ -126,7 +126,7 @@ export class BlockWriter {
       const { geometry } = this.#options;
       await block.volume.gate.run(() => file.truncate(geometry.blockBytes + footer.length));
       block.behindFooterBytes += moreBytes;
-      block.volume.freed(-moreBytes);
+      block.space.freed(-moreBytes);
     }
     // The write is not a use of the block.
     await block.volume.gate.run(() => file.setModified(block.lastUsedMs));
@@ -247,8 +247,8 @@ export class BlockWriter {
       this.#options.index.recordUse(block, this.#options.clock.nowMs());
     }
     for (const { bytes, room } of additions) {
-      if (kept) block.volume.commit(bytes);
-      else if (room === undefined) block.volume.unreserve(bytes);
+      if (kept) block.space.commit(bytes);
+      else if (room === undefined) block.space.unreserve(bytes);
       else room.putBack(bytes);
     }
     block.release();
@@ -269,7 +269,7 @@ export class BlockWriter {
       const room = reservation.volume === block.volume ? reservation : undefined;
       if (block.info.objectSize !== described.info.objectSize) settle(false);
       else if (segments.length === 0 && write.segments.every(({ index }) => block.segments.has(index))) settle(true);
-      else if (room?.take(bytes) ?? block.volume.reserve(bytes)) {
+      else if (room?.take(bytes) ?? block.space.reserve(bytes)) {
         for (const { index } of segments) coming.add(index);
         additions.push({ write, segments, bytes, room });
       } else settle(false);

@@ -4,6 +4,7 @@ import type { BlockId } from "./block.js";
 import type { Evictable, EvictionPolicy } from "./eviction/eviction-policy.js";
 import type { OpenFile } from "./open-file.js";
 import { SegmentTable } from "./segment-table.js";
+import type { Space } from "./space.js";
 import type { Volume } from "./volume.js";
 
 /** File systems allocate space in pages of this size on all known systems. */
@@ -36,11 +37,15 @@ export interface CachedBlockFields {
   readonly geometry: Geometry;
 }
 
-/** The cached blocks of one volume, managed by BlockIndex. */
+/** The cached blocks of one volume, or of one bucket on it, managed by BlockIndex. */
 export interface VolumeBlocks {
   readonly order: EvictionPolicy<CachedBlock>;
-  /** Blocks used since their files' times were last written. */
+  /** Blocks of the volume used since their files' times were last written. */
   readonly used: Set<CachedBlock>;
+  /** The number of all blocks of the volume. */
+  readonly count: { blocks: number };
+  /** Counts their bytes. */
+  readonly space: Space;
 }
 
 /** A cached block: one object per file, from the file's completion until its removal. */
@@ -63,7 +68,7 @@ export class CachedBlock implements Evictable {
   behindFooterBytes = 0;
   /** Whether a write of its changed headers is waiting. Set only by BlockWriter. */
   isDescriptionDue = false;
-  /** The blocks of its volume, including this one. Set only by BlockIndex. */
+  /** The blocks of its volume, or of its bucket on the volume, including this one. Set only by BlockIndex. */
   siblings: VolumeBlocks | undefined;
   /** Its file, if it is open. Set only by OpenFiles. */
   open: OpenFile | undefined;
@@ -89,6 +94,11 @@ export class CachedBlock implements Evictable {
   /** Its file. Computed each time: a cached block is opened and removed rarely, and all paths together would need much memory. */
   get path(): string {
     return blockPath(this.volume.path, blockDigest(this.id, this.segments.geometry.blockBytes));
+  }
+
+  /** Counts its bytes. */
+  get space(): Space {
+    return this.siblings?.space ?? this.volume;
   }
 
   acquire(): void {
@@ -125,7 +135,7 @@ export class CachedBlock implements Evictable {
   /** Drops a segment and frees its bytes on the volume. */
   drop(segment: number): void {
     this.segments.drop(segment);
-    this.volume.freed(this.segmentCharge(segment));
+    this.space.freed(this.segmentCharge(segment));
   }
 
   segmentCharge(segment: number): number {

@@ -3,6 +3,7 @@ import { sleep } from "@frontcache/proto/runtime";
 import type { Clock } from "../runtime/clock.js";
 import type { BlockId } from "./block.js";
 import type { BlockIndex } from "./block-index.js";
+import type { BucketShares } from "./bucket-share.js";
 import { mostCharged } from "./cached-block.js";
 import type { Purger } from "./eviction/purger.js";
 import type { Volume } from "./volume.js";
@@ -11,6 +12,7 @@ import { VolumeReservation } from "./volume-reservation.js";
 export interface PlacementOptions {
   readonly volumes: readonly Volume[];
   readonly index: BlockIndex;
+  readonly shares: BucketShares;
   readonly purger: Purger;
   readonly clock: Clock;
   readonly geometry: Geometry;
@@ -34,13 +36,16 @@ export class Placement {
 
   #reserveNow(id: BlockId, bytes: number, charged: number): VolumeReservation | undefined {
     const volume = this.#volumeFor(id);
+    if (volume === undefined) return undefined;
+    const { space } = this.#options.index.among(volume, id.url);
     const files = this.#newFiles(id);
-    return volume?.reserve(charged, files) ? new VolumeReservation(volume, bytes, charged, files) : undefined;
+    return space.reserve(charged, files) ? new VolumeReservation(volume, space, bytes, charged, files) : undefined;
   }
 
   /** Purges for a short time, repeatedly, because other reservations may take the freed space. */
   async #reserveSoon(id: BlockId, bytes: number, charged: number): Promise<VolumeReservation | undefined> {
-    const { clock, purger, waitMs } = this.#options;
+    const { clock, purger, shares, waitMs } = this.#options;
+    const share = shares.of(id.url);
     const timeOut = new AbortController();
     const overdue = sleep(clock, waitMs, timeOut.signal).then(
       () => "overdue" as const,
@@ -50,8 +55,12 @@ export class Placement {
       for (let fruitless = 0; ; ) {
         const volume = this.#volumeFor(id);
         if (volume === undefined || charged > volume.limitBytes) return undefined;
+        const lacking = share?.hasRoom(charged) === false ? share : undefined;
+        // What a pinned bucket has is not evicted, and what is larger than a share never fits.
+        if (lacking?.isPinned === true || (lacking !== undefined && charged > lacking.limitBytes)) return undefined;
         const requested = { bytes: charged, files: this.#newFiles(id) };
-        const purged = await Promise.race([purger.purge(volume, requested), overdue]);
+        const purging = lacking === undefined ? purger.purge(volume, requested) : purger.purgeShare(lacking, charged);
+        const purged = await Promise.race([purging, overdue]);
         const reservation = this.#reserveNow(id, bytes, charged);
         if (reservation !== undefined || purged === "overdue") return reservation;
         // A running purge may have had a smaller goal. If two purges free nothing, all remaining blocks are being read.

@@ -79,7 +79,8 @@ export async function recover(volumes: readonly Volume[], options: RecoveryOptio
   describeAlike(found, known);
   found.sort((a, b) => a.lastUsedMs - b.lastUsedMs);
   for (const block of found) {
-    block.volume.recovered(block.chargedBytes);
+    block.siblings = options.index.among(block.volume, block.id.url);
+    block.space.recovered(block.chargedBytes);
     await addBlock(block, options);
   }
   const { index } = options;
@@ -156,11 +157,15 @@ async function readBlocks(volume: Volume, gate: DiskGate, options: Recovering): 
   rejects.report();
 }
 
-/** Removes the least recently used blocks above the volume's limit, so that memory suffices for any number of files. */
-async function removeSurplus(volume: Volume, { found, known, remover }: Recovering): Promise<void> {
+/**
+ * Removes the least recently used blocks above the volume's limit, so that memory suffices for any number of files. Blocks of pinned
+ * buckets come last.
+ */
+async function removeSurplus(volume: Volume, { found, known, remover, index }: Recovering): Promise<void> {
   const blocks = found.get(volume)!;
   if (blocks.length <= volume.maxBlocks) return;
-  blocks.sort((a, b) => b.lastUsedMs - a.lastUsedMs);
+  const isPinned = ({ id }: CachedBlock): number => (index.isPinned(id.url) ? 1 : 0);
+  blocks.sort((a, b) => isPinned(b) - isPinned(a) || b.lastUsedMs - a.lastUsedMs);
   const surplus = blocks.splice(volume.maxBlocks);
   known.clear();
   for (const { id, info } of [...found.values()].flat()) known.share(id, info);

@@ -1,3 +1,6 @@
+import type { BlockId } from "./block.js";
+import type { BucketShareStatus } from "./bucket-share.js";
+
 /** Number and bytes of removed blocks. */
 export interface EvictReport {
   readonly blocks: number;
@@ -41,22 +44,29 @@ export interface StorageStatus {
   readonly damages: number;
   /** Blocks evicted by the purger since the start. */
   readonly purged: EvictReport;
+  /** The buckets whose space is counted apart. */
+  readonly buckets: readonly BucketShareStatus[];
 }
 
-/** Age of an evicted block. */
+/** An evicted block. */
 export interface Victim {
+  readonly id: BlockId;
   /** Time since its creation. */
   readonly ageMs: number;
   /** Time since its last use. */
   readonly idleMs: number;
 }
 
-/** The result of one run of the purger over a volume. */
-export interface PurgeReport extends EvictReport {
+/** The result of one run of the purger over a volume or a bucket. */
+export interface PurgeRun extends EvictReport {
   readonly victims: readonly Victim[];
+  readonly durationMs: number;
+}
+
+/** The result of one run of the purger over a volume. */
+export interface PurgeReport extends PurgeRun {
   /** The volume's path. */
   readonly volume: string;
-  readonly durationMs: number;
   /** Usage of the volume afterwards. */
   readonly usedBytes: number;
   readonly limitBytes: number;

@@ -1,4 +1,5 @@
 import type { Reservation } from "./block.js";
+import type { Space } from "./space.js";
 import type { Volume } from "./volume.js";
 
 /**
@@ -7,6 +8,7 @@ import type { Volume } from "./volume.js";
  */
 export class VolumeReservation implements Reservation {
   readonly volume: Volume;
+  readonly #space: Space;
   /** Bytes of the segments. Their space may be larger. */
   readonly bytes: number;
   #leftBytes: number;
@@ -14,11 +16,12 @@ export class VolumeReservation implements Reservation {
   #isReleased = false;
 
   /**
-   * Created from reserved space. `chargedBytes`: maximum space of `bytes` of segments on the volume; `files`: number of new
+   * Created from reserved space, which `space` counts. `chargedBytes`: maximum space of `bytes` of segments on the volume; `files`: number of new
    * files.
    */
-  constructor(volume: Volume, bytes: number, chargedBytes: number, files: number) {
+  constructor(volume: Volume, space: Space, bytes: number, chargedBytes: number, files: number) {
     this.volume = volume;
+    this.#space = space;
     this.bytes = bytes;
     this.#leftBytes = chargedBytes;
     this.#files = files;
@@ -28,7 +31,7 @@ export class VolumeReservation implements Reservation {
   take(bytes: number): boolean {
     const missing = bytes - this.#leftBytes;
     if (missing > 0) {
-      if (!this.volume.reserve(missing)) return false;
+      if (!this.#space.reserve(missing)) return false;
       this.#leftBytes += missing;
     }
     this.#leftBytes -= bytes;
@@ -37,20 +40,20 @@ export class VolumeReservation implements Reservation {
 
   /** Records that the taken bytes were written. */
   spend(bytes: number): void {
-    this.volume.commit(bytes);
+    this.#space.commit(bytes);
   }
 
   /** Returns taken bytes that were not needed. */
   putBack(bytes: number): void {
-    if (this.#isReleased) this.volume.unreserve(bytes);
+    if (this.#isReleased) this.#space.unreserve(bytes);
     else this.#leftBytes += bytes;
   }
 
   /** Releases the space that no write has taken. May be called repeatedly. */
   release(): void {
-    if (!this.#isReleased) this.volume.unreserve(0, this.#files);
+    if (!this.#isReleased) this.#space.unreserve(0, this.#files);
     this.#isReleased = true;
-    this.volume.unreserve(this.#leftBytes);
+    this.#space.unreserve(this.#leftBytes);
     this.#leftBytes = 0;
   }
 }

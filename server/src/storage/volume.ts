@@ -3,6 +3,7 @@ import type { Log } from "../runtime/log.js";
 import type { Disk } from "./disk/disk.js";
 import { DiskGate } from "./disk/disk-gate.js";
 import { FileSystemShare } from "./file-system-share.js";
+import type { Space } from "./space.js";
 import type { StorageTuning } from "./storage-tuning.js";
 import { VolumeHealth } from "./volume-health.js";
 
@@ -42,7 +43,7 @@ const CROWDED_OUT =
  * One cache directory: its space, and its health. Only it counts its bytes: a fill reserves bytes before it fetches them, a write
  * turns reserved bytes into used ones (`commit`), a removal frees used bytes.
  */
-export class Volume {
+export class Volume implements Space {
   readonly path: string;
   readonly gate: DiskGate;
   readonly health: VolumeHealth;

@@ -18,9 +18,9 @@ export const breakableValueRules: Readonly<Record<string, BreakableRule>> = {
   "kept-deletions": {
     breakIt: () => {
       const set = ValueEntries.prototype.set;
-      return replaced(ValueEntries.prototype, "set", async function (this: ValueEntries, entry, stored) {
+      return replaced(ValueEntries.prototype, "set", async function (this: ValueEntries, entry, stored, isEvicted) {
         if (entry.deleted) this.forget(entry.url);
-        else await set.call(this, entry, stored);
+        else await set.call(this, entry, stored, isEvicted);
       });
     },
   },

@@ -22,6 +22,7 @@ export function openTestStore(options: TestStoreOptions): Promise<BlockStore> {
     keepFree: 0,
     maxBlocks: Number.POSITIVE_INFINITY,
     eviction: "lru",
+    buckets: [],
     maxMappings: 16,
     purgeIntervalMs: 10_000,
     tuning: { ...storageTuning, diskReserveBytes: 0 },

@@ -13,7 +13,7 @@ import { ManualClock } from "@frontcache/proto/testing";
 import { silentLog } from "../runtime/log.js";
 import type { Slice } from "../runtime/slice.js";
 import { ANONYMOUS } from "../security/principal.js";
-import type { BlockStore } from "../storage/block-store.js";
+import type { BlockStore, BucketShareSetting } from "../storage/block-store.js";
 import { ReplicatedValues } from "../values/replicated-values.js";
 import type { ValueBucket } from "../values/value-buckets.js";
 import { entryHeader, infoInHeaders } from "../values/value-entry.js";
@@ -29,6 +29,8 @@ export interface ValuesClusterOptions {
   readonly replicas?: number | undefined;
   readonly diskBytes?: number | undefined;
   readonly buckets?: readonly ValueBucket[] | undefined;
+  /** Of each member's volume. */
+  readonly shares?: readonly BucketShareSetting[] | undefined;
   /** Called before a call arrives; may wait or throw. */
   readonly before?: ((from: string, to: string, call: ValueCall) => Promise<void>) | undefined;
 }
@@ -94,7 +96,7 @@ export class ValuesCluster {
     const { replicas = 2, buckets = [{ name: "bucket", ttlSeconds: 0 }], diskBytes = 64 << 20 } = this.#options;
     const disk = this.#disks.get(name) ?? new MemoryDisk({ totalBytes: diskBytes, nowMs: () => clock.nowMs() });
     this.#disks.set(name, disk);
-    const store = await openTestStore({ geometry: testGeometry, disk, clock });
+    const store = await openTestStore({ geometry: testGeometry, disk, clock, buckets: this.#options.shares ?? [] });
     const values = await ReplicatedValues.open({
       buckets,
       replicas,

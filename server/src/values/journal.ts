@@ -8,6 +8,8 @@ import type { Disk, DiskFile } from "../storage/disk/disk.js";
 export interface JournalRecord {
   readonly entry: ValueEntry;
   readonly stored: string;
+  /** Its blocks were here, and were evicted. */
+  readonly isEvicted: boolean;
 }
 
 /** What a journal says of the process that wrote it. */
@@ -25,7 +27,7 @@ const BATCH = 1_000;
 const NAME = /^journal\.(\d{1,15})$/;
 
 type Line =
-  | { readonly e: string; readonly s: string }
+  | { readonly e: string; readonly s: string; readonly v?: 1 }
   | { readonly a: number }
   | { readonly whole: true }
   | { readonly f: string };
@@ -218,13 +220,14 @@ export interface JournalOptions {
   current(): Iterable<JournalRecord>;
 }
 
-function lineOf({ entry, stored }: JournalRecord): Line {
-  return { e: Buffer.from(ValueEntry.encode(entry).finish()).toString("base64"), s: stored };
+function lineOf({ entry, stored, isEvicted }: JournalRecord): Line {
+  const line = { e: Buffer.from(ValueEntry.encode(entry).finish()).toString("base64"), s: stored };
+  return isEvicted ? { ...line, v: 1 } : line;
 }
 
-function recordOf({ e, s }: { readonly e: string; readonly s: string }): JournalRecord | undefined {
+function recordOf({ e, s, v }: { readonly e: string; readonly s: string; readonly v?: 1 }): JournalRecord | undefined {
   try {
-    return { entry: ValueEntry.decode(Buffer.from(e, "base64")), stored: s };
+    return { entry: ValueEntry.decode(Buffer.from(e, "base64")), stored: s, isEvicted: v === 1 };
   } catch {
     return undefined;
   }

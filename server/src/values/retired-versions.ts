@@ -23,7 +23,7 @@ export class RetiredVersions {
     this.#retired.set(`${version} ${url}`, { held, untilMs: this.#clock.nowMs() + RETIRED_MS });
     for (const name of this.#retired.keys()) {
       if (this.#retired.size <= MOST_RETIRED) return;
-      this.#remove(name);
+      void this.#remove(name);
     }
   }
 
@@ -35,14 +35,21 @@ export class RetiredVersions {
     return retired.held;
   }
 
-  /** Removes those that were not read for long enough. */
-  expire(): void {
-    for (const [name, { untilMs }] of this.#retired) if (untilMs <= this.#clock.nowMs()) this.#remove(name);
+  /** Removes those of a value's bucket that no read uses, because the bucket has no space left. */
+  async removeOf(url: string): Promise<void> {
+    const bucket = url.slice(0, url.indexOf("/", "cache://".length) + 1);
+    const names = [...this.#retired].filter(([, { held }]) => held.entry.url.startsWith(bucket)).map(([name]) => name);
+    await Promise.all(names.map((name) => this.#remove(name)));
   }
 
-  #remove(name: string): void {
+  /** Removes those that were not read for long enough. */
+  expire(): void {
+    for (const [name, { untilMs }] of this.#retired) if (untilMs <= this.#clock.nowMs()) void this.#remove(name);
+  }
+
+  #remove(name: string): Promise<void> {
     const { entry, stored } = this.#retired.get(name)!.held;
     this.#retired.delete(name);
-    void this.#blocks.remove(entry.url, stored, this.#blocks.blocksOf(entry.size));
+    return this.#blocks.remove(entry.url, stored, this.#blocks.blocksOf(entry.size));
   }
 }

@@ -46,7 +46,13 @@ export class SparseUploads {
     checkSize(url, size, 1);
     for (let attempt = 1; ; attempt++) {
       const entry = entryOf({ url, version: versions.next(), size, nowMs: clock.nowMs() }, request, bucket.ttlSeconds);
-      const how = { isSized: true, isExclusive: exclusive, isUpload: true, whileWritten: undefined };
+      const how = {
+        isSized: true,
+        isExclusive: exclusive,
+        isUpload: true,
+        whileWritten: undefined,
+        isStrict: bucket.isPinned === true,
+      };
       try {
         await new ValueWriter({ service, clock, signal, entry, holders: placement.holders(url), ...how }).begin();
         service.report({ event: "insert", url });
@@ -65,7 +71,7 @@ export class SparseUploads {
     bytes: Uint8Array | AsyncIterable<Uint8Array>,
   ): Promise<Completion> {
     const { buckets, calls, service, placement, clock } = this.#options;
-    buckets.of(url);
+    const { isPinned } = buckets.of(url);
     if (!Number.isSafeInteger(offset) || offset < 0) {
       throw new CacheError("INVALID_ARGUMENT", `${url}: ${offset} is not an offset: use a whole number from 0 on`);
     }
@@ -76,6 +82,8 @@ export class SparseUploads {
     const sent = bytes instanceof Uint8Array ? bytes : watched(bytes, count);
     const write = { url, version: "", offset, data: Buffer.alloc(0) };
     const { answered, failed } = await sendToAll(placement.holders(url), { write }, sent, { service, clock, signal });
+    const full = isPinned === true ? failed.find(({ error }) => error.code === "RESOURCE_EXHAUSTED") : undefined;
+    if (full !== undefined) throw full.error;
     return completionOf(calls.atLeastOne(url, answered, failed));
   }
 

@@ -1,7 +1,15 @@
 import { crc32 } from "node:zlib";
-import { CacheError, type Geometry, segmentCount, type ValueEntry, valueBlock, valueBlockUrl } from "@frontcache/proto";
+import {
+  CacheError,
+  FOOTER_BYTES,
+  type Geometry,
+  segmentCount,
+  type ValueEntry,
+  valueBlock,
+  valueBlockUrl,
+} from "@frontcache/proto";
 import type { BlockPin } from "../storage/block.js";
-import type { BlockStore } from "../storage/block-store.js";
+import type { BlockStore, PurgeRun } from "../storage/block-store.js";
 
 /** The blocks of values in the block store. Each is an object of its own there, because the size of a value may be unknown at first. */
 export class ValueBlocks {
@@ -10,9 +18,34 @@ export class ValueBlocks {
   /** Versions that are being read. */
   readonly #uses = new Map<string, { count: number; readonly onUnused: (() => void)[] }>();
 
+  /** Versions of which a block was evicted, until their value is found incomplete. */
+  readonly #evicted = new Set<string>();
+  readonly #stopListening: () => void;
+
   constructor(store: BlockStore, geometry: Geometry) {
     this.#store = store;
     this.geometry = geometry;
+    this.#stopListening = store.onPurged(({ victims }) => this.#noteEvicted(victims));
+  }
+
+  close(): void {
+    this.#stopListening();
+  }
+
+  /** Whether a block of a version was evicted, rather than damaged or lost with its volume. Answers once. */
+  wasEvicted(url: string, stored: string): boolean {
+    return this.#evicted.delete(nameOf(valueBlockUrl(url), stored));
+  }
+
+  #noteEvicted(victims: PurgeRun["victims"]): void {
+    for (const { id } of victims) {
+      if (!id.url.startsWith("cache://")) continue;
+      this.#evicted.add(nameOf(id.url, storedOf(id.version)));
+      for (const name of this.#evicted) {
+        if (this.#evicted.size <= MOST_EVICTED) break;
+        this.#evicted.delete(name);
+      }
+    }
   }
 
   /** Whether all bytes of a value are cached here. */
@@ -41,6 +74,26 @@ export class ValueBlocks {
     };
   }
 
+  /** Whether a value of this size may fit into the share of its bucket now. */
+  hasRoom(url: string, size: number): boolean {
+    const bucket = this.#store.bucketOf(url);
+    if (bucket?.limitBytes === undefined) return true;
+    const { limitBytes, usedBytes, isPinned } = bucket;
+    const neededBytes = size + (this.blocksOf(size) + SEGMENTS_IN_FLIGHT) * FOOTER_BYTES;
+    return neededBytes <= limitBytes - (isPinned ? usedBytes : 0);
+  }
+
+  /** There is no space for a value. */
+  full(url: string): CacheError {
+    const bucket = this.#store.bucketOf(url);
+    if (bucket?.limitBytes === undefined) {
+      return new CacheError("RESOURCE_EXHAUSTED", `${url}: no space on this member's volumes: lower the size, or delete values`);
+    }
+    const used = `${bucket.url} uses ${bucket.usedBytes} of the ${bucket.limitBytes} bytes that are its share of this member's volumes`;
+    const how = bucket.isPinned ? "delete values, or raise the share" : "lower the size, or raise the share";
+    return new CacheError("RESOURCE_EXHAUSTED", `${url}: no space: ${used}: ${how}`, { s3Code: "QuotaExceeded" });
+  }
+
   /** Writes a segment of a block of `blockLength` bytes. Rejects with RESOURCE_EXHAUSTED if there is no space. */
   async write(url: string, stored: string, index: number, blockLength: number, segment: number, bytes: Buffer): Promise<void> {
     const id = valueBlock(url, stored, index);
@@ -54,7 +107,7 @@ export class ValueBlocks {
         reservation.release();
       }
     }
-    throw new CacheError("RESOURCE_EXHAUSTED", `${url}: no space on this member's volumes: lower the size, or delete values`);
+    throw this.full(url);
   }
 
   /** Drops a segment, which will be written anew. */
@@ -102,7 +155,7 @@ export class ValueBlocks {
     const names = new Set<string>();
     for (const { url, stored } of known) names.add(`${valueBlockUrl(url)} ${stored}`);
     const unknown = [...this.#store.ids("cache://")].filter(({ url, version }) => {
-      return !names.has(`${url} ${version.slice(0, version.lastIndexOf("."))}`);
+      return !names.has(`${url} ${storedOf(version)}`);
     });
     for (const { url, version } of unknown) await this.#store.evict({ url, version });
   }
@@ -113,6 +166,17 @@ export class ValueBlocks {
     const sum = (of: "usedBytes" | "limitBytes"): number => volumes.reduce((total, volume) => total + volume[of], 0);
     return { usedBytes: sum("usedBytes"), limitBytes: sum("limitBytes") };
   }
+}
+
+/** Each segment that is being written reserves space for a footer. */
+const SEGMENTS_IN_FLIGHT = 8;
+
+/** Evicted versions that are remembered until a sweep finds their values: it looks at 2,000 values a second. */
+const MOST_EVICTED = 100_000;
+
+/** The version that a block's version belongs to: that of a block ends with its index. */
+function storedOf(version: string): string {
+  return version.slice(0, version.lastIndexOf("."));
 }
 
 function nameOf(url: string, stored: string): string {

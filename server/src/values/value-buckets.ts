@@ -6,6 +6,8 @@ export interface ValueBucket {
   readonly name: string;
   /** How long values live by default, seconds; 0: for ever. */
   readonly ttlSeconds: number;
+  /** Its values are not evicted: a write is refused if one of the members that keep the value has no space. Absent: no. */
+  readonly isPinned?: boolean | undefined;
 }
 
 /** The bucket of parts of multipart uploads that are not completed. Clients do not see it. */
@@ -17,7 +19,7 @@ export class ValueBuckets {
   readonly #buckets: ReadonlyMap<string, ValueBucket>;
 
   constructor(declared: readonly ValueBucket[]) {
-    const multipart = { name: MULTIPART_BUCKET, ttlSeconds: MULTIPART_TTL_SECONDS };
+    const multipart: ValueBucket = { name: MULTIPART_BUCKET, ttlSeconds: MULTIPART_TTL_SECONDS };
     this.#buckets = new Map([...declared, multipart].map((bucket) => [bucket.name, bucket]));
   }
 

@@ -25,6 +25,20 @@ export interface ValueCopiesOptions {
   readonly closing: AbortSignal;
 }
 
+/** This member cannot keep a copy of a value that others have: its bucket's share is used, or the bytes did not arrive. */
+export class NotCopied extends CacheError {
+  /** Members that have the bytes. */
+  readonly sources: readonly MemberInfo[];
+  /** There is no space here. */
+  readonly isFull: boolean;
+
+  constructor(url: string, sources: readonly MemberInfo[], cause: CacheError) {
+    super("UNAVAILABLE", `${url}: cannot copy the value from another member: ${cause.message}`, { cause });
+    this.sources = sources;
+    this.isFull = cause.code === "RESOURCE_EXHAUSTED";
+  }
+}
+
 /** Brings values to this member: the newest version that any member has, with its bytes. */
 export class ValueCopies {
   repaired = 0;
@@ -35,7 +49,10 @@ export class ValueCopies {
     this.#options = options;
   }
 
-  /** The value with its bytes at this member, as new as any member has it. Undefined: it is missing. Copies it from others if need be. */
+  /**
+   * The value with its bytes at this member, as new as any member has it. Undefined: it is missing. Copies it from others if need be.
+   * Rejects with NotCopied if others have it, and this member cannot.
+   */
   ensure(url: string, signal: AbortSignal): HeldEntry | undefined | Promise<HeldEntry | undefined> {
     const { holder, freshness } = this.#options;
     if (freshness.isSettled(url)) {
@@ -45,27 +62,31 @@ export class ValueCopies {
     return this.#catchUp(url, signal);
   }
 
-  /** Copies a version from another member. Resolves with whether this member has it now. */
+  /** Copies a version from another member. Resolves with whether this member has it now. Rejects with NotCopied. */
   async copy(entry: ValueEntry, sources: readonly MemberInfo[], signal: AbortSignal): Promise<boolean> {
     const { holder, versions } = this.#options;
     const { url, version, size } = entry;
     versions.observe(version);
+    let failure: CacheError | undefined;
     for (const source of sources) {
-      const begun = await holder.begin(
-        { entry, isSized: true, isUpload: false, isCopy: true, isExclusive: false, whileWritten: "" },
-        signal,
-      );
-      if ("conflict" in begun) return holder.readable(url)?.entry.version === version;
+      let begun: Draft | undefined;
       try {
+        const kind = { isSized: true, isUpload: false, isCopy: true, isExclusive: false };
+        const beginning = await holder.begin({ entry, ...kind, whileWritten: "" }, signal);
+        if ("conflict" in beginning) return holder.readable(url)?.entry.version === version;
+        begun = beginning;
         await this.#fetch(begun, source, signal);
         if ((await holder.commit(begun, { version, size })) === undefined) {
           this.repaired++;
           return true;
         }
       } catch (error) {
-        await holder.drafts.abandon(begun, CacheError.from(error));
+        failure = CacheError.from(error);
+        if (begun !== undefined) await holder.drafts.abandon(begun, failure);
+        if (failure.code === "RESOURCE_EXHAUSTED") break;
       }
     }
+    if (failure !== undefined) throw new NotCopied(url, sources, failure);
     return false;
   }
 
@@ -121,7 +142,11 @@ export class ValueCopies {
       else {
         const having = sources.filter(({ entry }) => entry.version === best!.version && entry.present);
         const members = having.map(({ member }) => member);
-        if (!(await this.copy(best, members, signal)) && held !== undefined) await holder.offer(best);
+        try {
+          if (await this.copy(best, members, signal)) return;
+        } finally {
+          if (held !== undefined) await holder.offer(best);
+        }
       }
       return;
     }

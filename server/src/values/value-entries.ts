@@ -7,13 +7,15 @@ import type { ValueInfo } from "./values.js";
 export class HeldEntry implements JournalRecord {
   readonly entry: ValueEntry;
   readonly stored: string;
+  readonly isEvicted: boolean;
   /** Position in the order of changes at this member. */
   readonly sequence: number;
   #info: ValueInfo | undefined;
 
-  constructor({ entry, stored }: JournalRecord, sequence: number) {
+  constructor({ entry, stored, isEvicted }: JournalRecord, sequence: number) {
     this.entry = entry;
     this.stored = stored;
+    this.isEvicted = isEvicted;
     this.sequence = sequence;
   }
 
@@ -66,8 +68,8 @@ export class ValueEntries {
   }
 
   /** Replaces an entry at once; resolves when the journal has it. */
-  async set(entry: ValueEntry, stored: string): Promise<void> {
-    const held = this.#set({ entry, stored });
+  async set(entry: ValueEntry, stored: string, isEvicted = false): Promise<void> {
+    const held = this.#set({ entry, stored, isEvicted });
     await this.#journal?.append(held);
   }
 

@@ -63,7 +63,7 @@ export class ValueHolder {
     return undefined;
   }
 
-  /** Begins to write a value. */
+  /** Begins to write a value. Rejects with RESOURCE_EXHAUSTED if it does not fit into the share of its bucket. */
   async begin({ entry, whileWritten, ...kind }: Beginning, signal: AbortSignal): Promise<Refusal | Draft> {
     const { url, version } = entry;
     const { isUpload, isCopy, isExclusive } = kind;
@@ -72,6 +72,10 @@ export class ValueHolder {
       if (other === undefined) break;
       if (whileWritten === "refuse") return { conflict: "already_started" };
       await other.changed(signal);
+    }
+    if (!this.blocks.hasRoom(url, entry.size)) {
+      await this.retired.removeOf(url);
+      if (!this.blocks.hasRoom(url, entry.size)) throw this.blocks.full(url);
     }
     if (isUpload && this.drafts.uploadOf(url) !== undefined) return { conflict: "already_started" };
     if (!isUpload && !isCopy && this.locks.isLocked(url)) return { conflict: "locked" };
@@ -132,7 +136,8 @@ export class ValueHolder {
     const current = this.entries.get(held.entry.url);
     if (current?.sequence !== held.sequence) return;
     this.counts.evictions++;
-    void this.entries.set({ ...held.entry, present: false }, held.stored).catch(() => {});
+    const isEvicted = this.blocks.wasEvicted(held.entry.url, held.stored);
+    void this.entries.set({ ...held.entry, present: false }, held.stored, isEvicted).catch(() => {});
     void this.blocks.remove(held.entry.url, held.stored, this.blocks.blocksOf(held.entry.size));
     this.#options.onGone(held, "lost");
   }
@@ -196,6 +201,7 @@ export class ValueHolder {
   async close(): Promise<void> {
     await this.drafts.close();
     this.locks.close();
+    this.blocks.close();
   }
 
   /** Replaces the entry if the version is larger, and removes what it replaces. Resolves with whether it was. */

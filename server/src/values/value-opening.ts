@@ -1,7 +1,7 @@
 import { CacheError, type MemberInfo, type ValueAnswer } from "@frontcache/proto";
 import type { Clock } from "../runtime/clock.js";
 import type { ValueBuckets } from "./value-buckets.js";
-import type { Freshness } from "./value-copies.js";
+import { type Freshness, NotCopied } from "./value-copies.js";
 import type { HeldEntry } from "./value-entries.js";
 import { infoOf } from "./value-entry.js";
 import type { ValueHolder } from "./value-holder.js";
@@ -46,14 +46,19 @@ export class ValueOpening {
     throw this.#missing(url);
   }
 
-  /** As `open`, for another member: never asks a third one for bytes that it does not take over itself. */
-  openHere({ url, offset, length, version, signal }: OpenRequest): ValueRead | Promise<ValueRead> {
+  /** As `open`, for another member: asks a third one only for a value that it has, and that cannot be copied here. */
+  openHere(request: OpenRequest): ValueRead | Promise<ValueRead> {
+    const { url, offset, length, version, signal } = request;
     const opened = (held: HeldEntry | undefined): ValueRead => {
       if (held === undefined) throw this.#missing(url);
       return this.#openHeld(held, offset, length, version);
     };
     const held = this.#options.service.copies.ensure(url, signal);
-    return held instanceof Promise ? held.then(opened) : opened(held);
+    if (!(held instanceof Promise)) return opened(held);
+    return held.then(opened, (error: unknown) => {
+      if (error instanceof NotCopied) return this.#openElsewhere(error.sources, request);
+      throw error;
+    });
   }
 
   async #openSlowly(request: OpenRequest): Promise<ValueRead> {
@@ -72,6 +77,7 @@ export class ValueOpening {
         } else if (follow || url.length > MOST_URL_LENGTH) return await this.#openPiecewise(member, request);
         else return await this.#openElsewhere(holders.slice(at), request);
       } catch (error) {
+        if (error instanceof NotCopied) return await this.#openElsewhere(error.sources, request);
         failure = CacheError.from(error);
         const mayBeElsewhere =
           failure.code === "UNAVAILABLE" || failure.code === "DEADLINE_EXCEEDED" || (follow && failure.code === "NOT_FOUND");

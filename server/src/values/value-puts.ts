@@ -59,13 +59,14 @@ export class ValuePuts {
     const { buckets, service, placement, versions, clock, calls } = this.#options;
     const { url, ifNoneMatch, whileWritten, signal } = request;
     const bucket = buckets.forWrite(request);
-    const whole = body instanceof Uint8Array && body.length <= WHOLE_BYTES ? body : undefined;
+    // In a pinned bucket all members say that they have space before the first one has the value.
+    const whole = body instanceof Uint8Array && body.length <= WHOLE_BYTES && !bucket.isPinned ? body : undefined;
     let hasReported = false;
     for (let attempt = 1; ; attempt++) {
       const named = { url, version: versions.next(), size: size ?? 0, nowMs: clock.nowMs() };
       const entry = entryOf(named, request, bucket.ttlSeconds);
       const [holders, isSized, isExclusive] = [placement.holders(url), size !== undefined, ifNoneMatch === "*"];
-      const how = { isSized, isUpload: false, isExclusive, whileWritten };
+      const how = { isSized, isUpload: false, isExclusive, whileWritten, isStrict: bucket.isPinned === true };
       const writer = new ValueWriter({ service, clock, signal, entry, holders, ...how });
       try {
         await writer.begin(whole);

@@ -2,7 +2,7 @@ import type { MemberInfo, ValueEntry } from "@frontcache/proto";
 import { forEachConcurrent } from "@frontcache/proto/runtime";
 import type { Clock } from "../runtime/clock.js";
 import type { HybridClock } from "./hybrid-clock.js";
-import type { Freshness } from "./value-copies.js";
+import { type Freshness, NotCopied } from "./value-copies.js";
 import type { HeldEntry } from "./value-entries.js";
 import { isLive, KEEP_DELETED_MS } from "./value-entry.js";
 import type { ValueHolder } from "./value-holder.js";
@@ -16,11 +16,15 @@ const FRESH_MS = 2_000;
 const CHANGES_TIMEOUT_MS = 5_000;
 /** Answers of one round. */
 const MOST_PAGES = 50;
-/** Values that are copied at a time, and in one round. */
-const COPIES = 4;
-const COPIES_A_ROUND = 500;
+/** Values that are copied at a time. */
+const COPIES = 16;
+/** How long one round begins copies: the next round must follow before this member's knowledge is too old. */
+const COPYING_MS = 1_000;
 /** Values of which one round asks whether others have them. */
 const DROPS_A_ROUND = 200;
+
+/** Copies of a bucket without space are tried again after this time. */
+const FULL_MS = 30_000;
 
 interface Peer {
   epoch: string;
@@ -49,6 +53,8 @@ export class ValueSync implements Freshness {
   readonly #peers = new Map<string, Peer>();
   /** Versions to copy, by URL. */
   readonly #requested = new Map<string, { readonly entry: ValueEntry; readonly source: MemberInfo }>();
+  /** Buckets without space for copies, with the monotonic time at which they are tried again. */
+  readonly #fullUntilMs = new Map<string, number>();
   #state: MemberState = { listHash: "", unreachable: new Set(), hash: "" };
   #lastContactMs: number;
   #sweeping: IterableIterator<HeldEntry> | undefined;
@@ -119,7 +125,8 @@ export class ValueSync implements Freshness {
         const answer = await members.call(member, { changes }, signal, CHANGES_TIMEOUT_MS);
         // The request was for another list.
         if (hash !== this.#state.hash) return;
-        for (const entry of answer.entries) await this.#apply(entry, member);
+        // Together, so that the journal takes them in one write. An answer names each value once.
+        await Promise.all(answer.entries.map((entry) => this.#apply(entry, member)));
         [peer.epoch, peer.sequence] = [answer.epoch, answer.sequence];
         this.#lastContactMs = clock.monotonicMs();
         if (!answer.ended) continue;
@@ -144,7 +151,9 @@ export class ValueSync implements Freshness {
       return;
     }
     if (known === version) {
-      const lacks = held !== undefined && !held.entry.deleted && !held.entry.present && placement.isHolder(url);
+      // A copy that was evicted returns when it is read: otherwise members would copy and evict in turn.
+      const isMissed = held !== undefined && !held.entry.deleted && !held.entry.present && !held.isEvicted;
+      const lacks = isMissed && placement.isHolder(url);
       if (lacks && entry.present) this.#requested.set(url, { entry, source });
       return;
     }
@@ -158,8 +167,7 @@ export class ValueSync implements Freshness {
 
   async #copy(): Promise<void> {
     const { holder, placement, signal } = this.#options;
-    const due = [...this.#requested.values()].slice(0, COPIES_A_ROUND);
-    await forEachConcurrent(due, COPIES, async ({ entry, source }) => {
+    await forEachConcurrent(this.#due(), COPIES, async ({ entry, source }) => {
       const { url, version } = entry;
       const held = holder.entries.get(url);
       const isOver = held === undefined || held.entry.version !== version || held.entry.present || held.entry.deleted;
@@ -167,10 +175,35 @@ export class ValueSync implements Freshness {
         this.#requested.delete(url);
         return;
       }
-      const isCopied = await this.#service!.copies.copy(entry, [source], signal).catch(() => false);
+      const isCopied = await this.#service!.copies.copy(entry, [source], signal).catch((error: unknown) =>
+        this.#notCopied(url, error),
+      );
       // Another member may have the bytes, or nobody any more.
-      if (!isCopied) await Promise.resolve(this.#service!.copies.ensure(url, signal)).catch(() => undefined);
+      if (isCopied === false) await Promise.resolve(this.#service!.copies.ensure(url, signal)).catch(() => undefined);
+      const latest = this.#requested.get(url);
+      if (latest?.entry !== entry) return;
+      this.#requested.delete(url);
+      // Behind all others, which may succeed.
+      if (holder.entries.get(url)?.entry.present === false) this.#requested.set(url, latest);
     });
+  }
+
+  /** Values to copy in this round, none of a bucket that is full for now. */
+  *#due(): Generator<{ readonly entry: ValueEntry; readonly source: MemberInfo }> {
+    const nowMs = this.#options.clock.monotonicMs();
+    for (const [bucket, untilMs] of this.#fullUntilMs) if (untilMs <= nowMs) this.#fullUntilMs.delete(bucket);
+    for (const each of [...this.#requested.values()]) {
+      if (this.#fullUntilMs.size > 0 && this.#fullUntilMs.has(bucketOf(each.entry.url))) continue;
+      yield each;
+      if (this.#options.clock.monotonicMs() - nowMs >= COPYING_MS) return;
+    }
+  }
+
+  /** Resolves with false if another member may be asked; with undefined if there is no space here. */
+  #notCopied(url: string, error: unknown): false | undefined {
+    if (!(error instanceof NotCopied) || !error.isFull) return false;
+    this.#fullUntilMs.set(bucketOf(url), this.#options.clock.monotonicMs() + FULL_MS);
+    return undefined;
   }
 
   /** Removes values whose holders are others, when these have them. */
@@ -221,6 +254,10 @@ export class ValueSync implements Freshness {
     this.#lastContactMs = clock.monotonicMs();
     for (const held of [...holder.entries.values()]) holder.drop(held);
   }
+}
+
+function bucketOf(url: string): string {
+  return url.slice(0, url.indexOf("/", "cache://".length));
 }
 
 /** Entries that one round looks at for those of other holders. */

@@ -28,6 +28,8 @@ export interface ValueWriterOptions {
   readonly isUpload: boolean;
   readonly isExclusive: boolean;
   readonly whileWritten: "refuse" | "wait" | undefined;
+  /** Rejects if a member has no space, instead of leaving it out. */
+  readonly isStrict: boolean;
 }
 
 /** A member knows a larger version than that of a write. */
@@ -79,12 +81,19 @@ export class ValueWriter {
     const take = (answer: Answered): void => void answers.push(answer);
     const isRefused = ({ answer }: Answered): boolean => answer.conflict !== "";
     // In the order of the ring, one after the other: two writers never wait for each other, and the first member decides.
-    if (whileWritten !== undefined || isExclusive) {
-      for (const member of [...this.#targets]) {
-        await this.#onAll({ begin }, take, [member], data);
-        if (answers.some(isRefused)) break;
-      }
-    } else await this.#onAll({ begin }, take, this.#targets, data);
+    try {
+      if (whileWritten !== undefined || isExclusive) {
+        for (const member of [...this.#targets]) {
+          await this.#onAll({ begin }, take, [member], data);
+          if (answers.some(isRefused)) break;
+        }
+      } else await this.#onAll({ begin }, take, this.#targets, data);
+    } catch (error) {
+      if (!this.#isDecisive(CacheError.from(error))) throw error;
+      this.#targets = answers.filter((answer) => !isRefused(answer)).map(({ member }) => member);
+      await this.abandon();
+      throw error;
+    }
     const refused = answers.find(isRefused)?.answer;
     if (refused === undefined) {
       if (data === undefined && !isUpload) this.#keepAlive();
@@ -114,6 +123,7 @@ export class ValueWriter {
     const write = { url, version, offset: 0, data: NO_BYTES };
     const { failed } = await sendToAll(this.#targets, { write }, bytes, { service, clock, signal });
     for (const { member, error } of failed) {
+      if (this.#isDecisive(error)) throw error;
       this.#failure = error;
       this.#leaveOut(member);
     }
@@ -161,7 +171,10 @@ export class ValueWriter {
       const { answered, failed } = await sendToAll(members, step, bytes, { service, clock, signal });
       for (const each of answered) onAnswer(each);
       for (const { member, error } of failed) this.#failedAt(member, error);
-    } else await Promise.all(members.map((member) => this.#on(member, step, onAnswer)));
+    } else {
+      const asked = await Promise.allSettled(members.map((member) => this.#on(member, step, onAnswer)));
+      for (const each of asked) if (each.status === "rejected") throw each.reason;
+    }
     if (this.#targets.length === 0) throw this.#failure!;
   }
 
@@ -178,8 +191,13 @@ export class ValueWriter {
   /** Leaves a member out. Throws what every member would answer. */
   #failedAt(member: MemberInfo, error: CacheError): void {
     this.#failure = error;
-    if (error.code === "INVALID_ARGUMENT") throw error;
+    if (error.code === "INVALID_ARGUMENT" || this.#isDecisive(error)) throw error;
     this.#leaveOut(member);
+  }
+
+  /** Whether a member without space decides for all. */
+  #isDecisive({ code }: CacheError): boolean {
+    return this.#options.isStrict && code === "RESOURCE_EXHAUSTED";
   }
 
   #leaveOut(member: MemberInfo): void {

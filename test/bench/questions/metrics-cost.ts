@@ -38,7 +38,7 @@ function countingNs(): number {
     };
   };
   const cache: Pick<Cache, "open"> = { open };
-  const meter = new ReadMeter(new Metrics([], 0), new HottestObjects(100), new RecentErrors(50), systemClock);
+  const meter = new ReadMeter(new Metrics({}, 0), new HottestObjects(100), new RecentErrors(50), systemClock);
   const request = { ref: { url: "s3://bucket/hot" }, cachedOnly: false } as never as ReadRequest;
   const loop = (of: Pick<Cache, "open">): number => {
     const begun = performance.now();

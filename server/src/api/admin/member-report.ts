@@ -1,4 +1,5 @@
 import type { MetricsSnapshot } from "../../metrics/snapshot.js";
+import type { BucketShareStatus } from "../../storage/bucket-share.js";
 import type { VolumeStatus } from "../../storage/storage-report.js";
 
 /** The status of a member, reported by itself. Bytes and milliseconds; counts are since its start. */
@@ -11,6 +12,8 @@ export interface MemberReport extends MetricsSnapshot {
   /** Time since the source last confirmed the member list; 0 for a static list; undefined before the first list. */
   readonly membershipAgeMs: number | undefined;
   readonly volumes: readonly VolumeStatus[];
+  /** The buckets of values. Absent: from a member of an earlier release. */
+  readonly buckets?: readonly BucketShareStatus[];
 }
 
 /** `unreachable`: the member did not answer; `unknown`: its HTTP listener is not known. */

@@ -84,13 +84,15 @@ export class StatusPages {
 
   #own(): MemberReport {
     const { name, counted } = this.#options;
+    const { volumes = [], buckets = [] } = this.#sources?.store.status() ?? {};
     return {
       name,
       version: this.#version,
       notReady: this.#sources?.notReady() ?? ["this member is starting"],
       membershipAgeMs: this.#sources && Math.round(this.#sources.members.report().ageMs),
       ...counted(),
-      volumes: this.#sources?.store.status().volumes ?? [],
+      volumes,
+      buckets,
     };
   }
 

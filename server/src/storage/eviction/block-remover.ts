@@ -4,6 +4,7 @@ import type { CachedBlock } from "../cached-block.js";
 import type { Disk } from "../disk/disk.js";
 import { systemCode } from "../disk/disk.js";
 import type { OpenFiles } from "../open-files.js";
+import type { Space } from "../space.js";
 import type { Volume } from "../volume.js";
 
 export interface BlockRemoverOptions {
@@ -27,7 +28,7 @@ export class BlockRemover {
   readonly #removals = new Map<CachedBlock, Removal>();
   readonly #unlinking = new SingleFlight<string, boolean>();
   /** Files that could not be removed, with their bytes. */
-  readonly #stuck = new Map<string, { volume: Volume; bytes: number; files: number }>();
+  readonly #stuck = new Map<string, { volume: Volume; space: Space; bytes: number; files: number }>();
 
   constructor(options: BlockRemoverOptions) {
     this.#options = options;
@@ -54,12 +55,13 @@ export class BlockRemover {
   async #free(block: CachedBlock, unlinked: Promise<boolean>): Promise<void> {
     await block.released();
     await this.#options.files.close(block);
-    const { chargedBytes, volume, path } = block;
+    const { chargedBytes, space, path } = block;
     const isUnlinked = await unlinked;
     // A retry may have unlinked the file while the block was still being read.
     const stuck = isUnlinked ? undefined : this.#stuck.get(path);
-    if (stuck === undefined) volume.freed(chargedBytes, 1);
+    if (stuck === undefined) space.freed(chargedBytes, 1);
     else {
+      stuck.space = space;
       stuck.bytes += chargedBytes;
       stuck.files++;
     }
@@ -79,12 +81,12 @@ export class BlockRemover {
       if (systemCode(error) === "EISDIR") return false;
       if (systemCode(error) !== "ENOENT") {
         volume.health.failed(error);
-        if (!this.#stuck.has(path)) this.#stuck.set(path, { volume, bytes: 0, files: 0 });
+        if (!this.#stuck.has(path)) this.#stuck.set(path, { volume, space: volume, bytes: 0, files: 0 });
         return false;
       }
     }
-    const { bytes = 0, files = 0 } = this.#stuck.get(path) ?? {};
-    volume.freed(bytes, files);
+    const { space = volume, bytes = 0, files = 0 } = this.#stuck.get(path) ?? {};
+    space.freed(bytes, files);
     this.#stuck.delete(path);
     return true;
   }

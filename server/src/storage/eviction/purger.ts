@@ -2,15 +2,18 @@ import { forEachConcurrent, SingleFlight } from "@frontcache/proto/runtime";
 import type { Clock } from "../../runtime/clock.js";
 import type { Log } from "../../runtime/log.js";
 import type { BlockIndex } from "../block-index.js";
-import type { CachedBlock, VolumeBlocks } from "../cached-block.js";
+import type { BucketShare, BucketShares } from "../bucket-share.js";
+import type { CachedBlock } from "../cached-block.js";
 import type { Disk } from "../disk/disk.js";
-import type { PurgeReport, Victim } from "../storage-report.js";
+import type { PurgeReport, PurgeRun, Victim } from "../storage-report.js";
 import { type Extent, NOTHING, type Resource, type Volume } from "../volume.js";
 import type { BlockRemover } from "./block-remover.js";
+import type { EvictionPolicy } from "./eviction-policy.js";
 
 export interface PurgerOptions {
   readonly volumes: readonly Volume[];
   readonly index: Pick<BlockIndex, "on">;
+  readonly shares: BucketShares;
   readonly remover: BlockRemover;
   readonly recency: RecencyKeeper;
   readonly clock: Clock;
@@ -21,21 +24,22 @@ export interface PurgerOptions {
 /** Concurrent removals per volume. */
 const REMOVALS = 4;
 
-/** Keeps the volumes below their watermarks, and the files' times close to the blocks' last uses. */
+/** Keeps the volumes below their watermarks, buckets within their shares, and the files' times close to the blocks' last uses. */
 export class Purger {
   readonly #options: PurgerOptions;
 
   readonly #running = new SingleFlight<Volume, PurgeReport>();
+  readonly #runningShares = new SingleFlight<BucketShare, PurgeRun>();
   #cancelTick: (() => void) | undefined;
   #tick: Promise<void> | undefined;
-  readonly #listeners = new Set<(report: PurgeReport) => void>();
+  readonly #listeners = new Set<(report: PurgeRun) => void>();
   #closed = false;
   #blocks = 0;
   #bytes = 0;
   /** Evictions included in the last summary in the log. */
   #summedUp = { blocks: 0, bytes: 0 };
-  /** The resources that the volumes lacked. */
-  readonly #reasons = new Set<Resource>();
+  /** What the volumes lacked; `share`: a bucket had used its share. */
+  readonly #reasons = new Set<Resource | "share">();
 
   constructor(options: PurgerOptions) {
     this.#options = options;
@@ -46,8 +50,8 @@ export class Purger {
     return { blocks: this.#blocks, bytes: this.#bytes };
   }
 
-  /** Calls back after each run over a volume. The returned function ends the subscription. */
-  onPurged(listener: (report: PurgeReport) => void): () => void {
+  /** Calls back after each run over a volume or a bucket. The returned function ends the subscription. */
+  onPurged(listener: (report: PurgeRun) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
@@ -65,6 +69,7 @@ export class Purger {
     this.#cancelTick?.();
     await this.#tick;
     await this.#running.settled();
+    await this.#runningShares.settled();
     this.#sumUp();
   }
 
@@ -74,7 +79,14 @@ export class Purger {
    */
   async tick(): Promise<void> {
     await Promise.all(this.#options.volumes.map((volume) => this.#tend(volume)));
+    await this.tendShares();
     this.#sumUp();
+  }
+
+  /** Evicts from buckets that use more than their shares, pinned or not: shares may have become smaller. */
+  async tendShares(): Promise<void> {
+    const exceeded = [...this.#options.shares].filter(({ excessBytes }) => excessBytes > 0);
+    await Promise.all(exceeded.map((share) => this.purgeShare(share, 0)));
   }
 
   /** One line per interval for all purges: a full volume has several per second. */
@@ -100,7 +112,7 @@ export class Purger {
     const report = {
       volume: path,
       state,
-      blocks: this.#options.index.on(volume).order.size,
+      blocks: this.#options.index.on(volume).count.blocks,
       usedBytes,
       reservedBytes,
       limitBytes,
@@ -116,6 +128,28 @@ export class Purger {
     return this.#running.run(volume, () => this.#purge(volume, requested));
   }
 
+  /** Evicts blocks of a bucket until the requested bytes fit into its share. Joins a running purge. Never rejects. */
+  purgeShare(share: BucketShare, requestedBytes: number): Promise<PurgeRun> {
+    return this.#runningShares.run(share, async () => {
+      const { clock, log } = this.#options;
+      const began = clock.monotonicMs();
+      const { victims, bytes } = await this.#evict(share.order, { bytes: share.excessFor(requestedBytes), files: 0 });
+      const blocks = victims.length;
+      if (blocks > 0) this.#count(blocks, bytes, ["share"]);
+      const report = { blocks, bytes, durationMs: clock.monotonicMs() - began };
+      log.debug({ event: "purge", reasons: ["share"], bucket: share.url, ...report }, "one run over a bucket");
+      const run = { ...report, victims };
+      for (const listener of this.#listeners) listener(run);
+      return run;
+    });
+  }
+
+  #count(blocks: number, bytes: number, reasons: Iterable<Resource | "share">): void {
+    this.#blocks += blocks;
+    this.#bytes += bytes;
+    for (const reason of reasons) this.#reasons.add(reason);
+  }
+
   async #purge(volume: Volume, requested: Extent): Promise<PurgeReport> {
     const { clock, log } = this.#options;
     const began = clock.monotonicMs();
@@ -126,15 +160,12 @@ export class Purger {
       files: Math.max(volume.excess.files, requested.files - free.files),
     };
     const reasons = volume.shortOf(requested);
-    const victims: Victim[] = [];
-    const bytes = await this.#evict(volume, excess, victims);
+    const { victims, bytes } = await this.#evict(this.#options.index.on(volume).order, excess);
     const blocks = victims.length;
     if (blocks > 0) {
       await volume.refreshSpace();
       volume.health.roomFreed();
-      this.#blocks += blocks;
-      this.#bytes += bytes;
-      for (const reason of reasons) this.#reasons.add(reason);
+      this.#count(blocks, bytes, reasons);
     }
     const durationMs = clock.monotonicMs() - began;
     const report = { volume: volume.path, blocks, bytes, durationMs, usedBytes: volume.usedBytes, limitBytes: volume.limitBytes };
@@ -144,23 +175,27 @@ export class Purger {
     return purged;
   }
 
-  /** Evicts unpinned blocks in the order of eviction until the excess is freed. Resolves with the freed bytes. */
-  async #evict(volume: Volume, excess: Extent, evicted: Victim[]): Promise<number> {
+  /** Evicts blocks that no read uses, in the order of eviction, until the excess is freed. Resolves with them and their bytes. */
+  async #evict(
+    order: EvictionPolicy<CachedBlock>,
+    excess: Extent,
+  ): Promise<{ readonly victims: readonly Victim[]; readonly bytes: number }> {
     const nowMs = this.#options.clock.nowMs();
+    const evicted: Victim[] = [];
     let bytes = 0;
     const isEnough = (): boolean => (bytes >= excess.bytes && evicted.length >= excess.files) || this.#closed;
-    await forEachConcurrent(victims(this.#options.index.on(volume), isEnough), REMOVALS, async (block) => {
+    await forEachConcurrent(victims(order, isEnough), REMOVALS, async (block) => {
       // The wall clock may have been set back.
       const sinceMs = (thenMs: number): number => Math.max(0, nowMs - thenMs);
-      evicted.push({ ageMs: sinceMs(block.firstUsedMs), idleMs: sinceMs(block.lastUsedMs) });
+      evicted.push({ id: block.id, ageMs: sinceMs(block.firstUsedMs), idleMs: sinceMs(block.lastUsedMs) });
       bytes += block.chargedBytes;
       await this.#options.remover.retire(block).freed;
     });
-    return bytes;
+    return { victims: evicted, bytes };
   }
 }
 
-function* victims({ order }: VolumeBlocks, isEnough: () => boolean): Generator<CachedBlock> {
+function* victims(order: EvictionPolicy<CachedBlock>, isEnough: () => boolean): Generator<CachedBlock> {
   for (const block of order.victims()) {
     if (isEnough()) return;
     if (!block.isBusy) yield block;
