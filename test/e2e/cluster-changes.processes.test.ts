@@ -20,7 +20,11 @@ describe("a cluster whose pods change", () => {
   let client: CacheClient;
 
   beforeAll(async () => {
-    cluster = await Cluster.start({ names: namesOf(3), pods: ({ directory }) => EmulatedPods.start(directory) });
+    cluster = await Cluster.start({
+      names: namesOf(3),
+      processes: ["cache-2"],
+      pods: ({ directory }) => EmulatedPods.start(directory),
+    });
     objects = cluster.put(OBJECTS, BLOCKS);
     client = await cluster.client();
     await readAll(client, objects);
@@ -37,30 +41,36 @@ describe("a cluster whose pods change", () => {
       .poll(() => client.members().map(({ name }) => name), { timeout: 90_000 })
       .toEqual(cluster.names) as unknown as Promise<void>;
 
-  /** Returns the owners of many blocks according to a member. */
-  const ownersOf = (blocks: number): Promise<string[]> =>
-    cluster.talk("cache-0", (member) =>
+  /** Returns the owners of 2,000 blocks by a member's list; the member's own answers about some of them must agree. */
+  async function owners(): Promise<string[]> {
+    const list = await cluster.listedBy("cache-0", cluster.names);
+    const blocks = Array.from({ length: 2_000 }, (_, at) => ({
+      key: `s3://bucket/owned-${at % 100}`,
+      offset: Math.floor(at / 100) * BLOCK_BYTES,
+    }));
+    const byList = blocks.map(({ key, offset }) => list.owner(key, offset)!.grpcAddress);
+    const some = blocks.slice(0, 100);
+    const answered = await cluster.talk("cache-0", (member) =>
       Promise.all(
-        Array.from(
-          { length: blocks },
-          (_, at) =>
+        some.map(
+          (block) =>
             new Promise<string>((resolve, reject) =>
-              member.lookupOwner(
-                { key: `s3://bucket/owned-${at % 100}`, offset: Math.floor(at / 100) * BLOCK_BYTES },
-                (error, owner) => (error === null ? resolve(owner.addr) : reject(error)),
-              ),
+              member.lookupOwner(block, (error, owner) => (error === null ? resolve(owner.addr) : reject(error))),
             ),
         ),
       ),
     );
+    expect(answered).toEqual(byList.slice(0, some.length));
+    return byList;
+  }
 
   it("moves 1/(n+1) of the blocks to a joining member without origin requests", async () => {
-    const before = await ownersOf(2_000);
+    const before = await owners();
     cluster.forget();
     await cluster.join({ name: "cache-3", host: hostOf(3) });
     await cluster.agreed();
     await followed();
-    const after = await ownersOf(2_000);
+    const after = await owners();
     const moved = after.filter((owner, at) => owner !== before[at]);
     console.info(`joining moved ${((100 * moved.length) / after.length).toFixed(1)} % of the blocks (1/4 is 25 %)`);
     expect(moved.every((owner) => owner === cluster.addressOf("cache-3"))).toBe(true);
@@ -141,6 +151,7 @@ describe("a cluster whose Kubernetes API is unavailable", () => {
     let pods!: EmulatedPods;
     await using cluster = await Cluster.start({
       names: namesOf(3),
+      processes: ["cache-1"],
       pods: async ({ directory }) => {
         pods = await EmulatedPods.start(directory);
         return pods;

@@ -15,6 +15,7 @@ describe.skipIf(!kubeconfig)(suite, () => {
   it("fails no read and fetches nothing twice while it scales out, restarts member by member and scales in", async () => {
     await using cluster = await Cluster.start({
       names: namesOf(3),
+      processes: ["cache-0"],
       pods: ({ directory }) => RealPods.open(kubeconfig!, directory),
     });
     const objects = cluster.put(2, 20);

@@ -8,7 +8,14 @@ import { expect } from "vitest";
 import { S3Emulator } from "../emulators/s3.js";
 import { claimPorts, hostOf } from "./addresses.js";
 import { type Place, type Pods, staticPods } from "./cluster-pods.js";
-import { connectClient, MemberProcess, temporaryDirectory } from "./member-process.js";
+import {
+  connectClient,
+  lostOthers,
+  type MemberOptions,
+  MemberProcess,
+  type TestMember,
+  temporaryDirectory,
+} from "./member-process.js";
 import { type Fetch, MAX_STRAYS, OriginFetches } from "./origin-fetches.js";
 import { BLOCK_BYTES, type TestObject } from "./test-objects.js";
 
@@ -26,6 +33,11 @@ export interface ClusterOptions {
   readonly names: readonly string[];
   /** The discovery of the members; absent: a static list. */
   readonly pods?: (surroundings: Surroundings) => Promise<Pods>;
+  /**
+   * The members that are processes of their own, because the test kills or stops them, or reads what they print; the others run in the
+   * process of the test, which costs a tenth. Absent: all are processes.
+   */
+  readonly processes?: readonly string[];
   /** Further flags of every member. */
   readonly flags?: readonly string[];
   /** The size limit of each member's volume, for example `64MiB`; absent: its whole file system. */
@@ -36,7 +48,7 @@ export interface ClusterOptions {
 
 const SMALL_SIZES = ["--block-size", "1MiB", "--part-size", "1MiB"];
 
-/** Members as processes with one origin. Each has its own loopback address; all use the same ports. */
+/** Members with one origin. Each has its own loopback address; all use the same ports. */
 export class Cluster implements AsyncDisposable {
   readonly origin: S3Emulator;
   readonly directory: Awaited<ReturnType<typeof temporaryDirectory>>;
@@ -46,10 +58,12 @@ export class Cluster implements AsyncDisposable {
   readonly #volumeSize: string | undefined;
   readonly #sizes: readonly string[];
 
-  readonly #members = new Map<string, MemberProcess & { readonly host: string }>();
+  readonly #processes: readonly string[] | undefined;
+
+  readonly #members = new Map<string, TestMember & { readonly host: string }>();
   readonly #clients: CacheClient[] = [];
   /** All members since the start, including those that have ended. */
-  readonly #lives: MemberProcess[] = [];
+  readonly #lives: TestMember[] = [];
   #lostBefore = 0;
   /** Blocks of the objects that were put. */
   #blocks = 0;
@@ -60,12 +74,13 @@ export class Cluster implements AsyncDisposable {
     directory: Awaited<ReturnType<typeof temporaryDirectory>>,
     port: number,
     pods: Pods,
-    { flags = [], volumeSize, sizes = SMALL_SIZES }: ClusterOptions,
+    { processes, flags = [], volumeSize, sizes = SMALL_SIZES }: ClusterOptions,
   ) {
     this.origin = origin;
     this.directory = directory;
     this.port = port;
     this.pods = pods;
+    this.#processes = processes;
     this.#flags = flags;
     this.#volumeSize = volumeSize;
     this.#sizes = sizes;
@@ -110,11 +125,18 @@ export class Cluster implements AsyncDisposable {
   }
 
   get #lost(): number {
-    return this.#lives.reduce((sum, { lostOthers }) => sum + lostOthers, 0);
+    return this.#lives.reduce((sum, member) => sum + lostOthers(member), 0);
   }
 
-  member(name: string): MemberProcess {
+  member(name: string): TestMember {
     return this.#members.get(name)!;
+  }
+
+  /** Returns a member that is a process. */
+  process(name: string): MemberProcess {
+    const member = this.member(name);
+    if (member instanceof MemberProcess) return member;
+    throw new Error(`${name} is not a process: add it to the option processes`);
   }
 
   hostOf(name: string): string {
@@ -136,10 +158,10 @@ export class Cluster implements AsyncDisposable {
     await this.#serve({ name, host: this.hostOf(name) });
   }
 
-  /** Shuts a member down as Kubernetes does: marks the pod as terminating, sends SIGTERM; resolves with the exit code. */
+  /** Shuts a member down as Kubernetes does: marks the pod as terminating, then ends the member; resolves with the exit code. */
   async shutDown(name: string): Promise<number | null> {
     const terminating = this.pods.terminating(name);
-    const code = await this.#members.get(name)!.stop("SIGTERM");
+    const code = await this.#members.get(name)!.stop();
     await terminating;
     this.#members.delete(name);
     await this.pods.removed(name);
@@ -148,14 +170,14 @@ export class Cluster implements AsyncDisposable {
 
   /** Kills a member with SIGKILL, and removes its pod: it never comes back. */
   async lose(name: string): Promise<void> {
-    await this.#members.get(name)!.kill();
+    await this.process(name).kill();
     this.#members.delete(name);
     await this.pods.removed(name);
   }
 
   /** Kills a member with SIGKILL. Its pod stays and becomes not ready. */
   async kill(name: string): Promise<void> {
-    await this.#members.get(name)!.kill();
+    await this.process(name).kill();
     await this.pods.unready(name);
   }
 
@@ -237,7 +259,7 @@ export class Cluster implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.#clients.map((client) => client.close()));
     const running = [...this.#members.values()].filter((member) => member.runs);
-    const codes = await Promise.all(running.map((member) => member.stop("SIGTERM")));
+    const codes = await Promise.all(running.map((member) => member.stop()));
     const defects = [...this.#members.values()].flatMap(({ log }) => log.filter(({ level }) => level === "error"));
     await Promise.all([this.pods.close(), this.origin.close()]);
     await this.directory[Symbol.asyncDispose]();
@@ -250,7 +272,7 @@ export class Cluster implements AsyncDisposable {
     // Others learn meanwhile that it shuts down. Static lists do not change.
     const leaveAfter = this.pods.follow ? "1s" : "0";
     const settings = [...this.#sizes, "--leave-after", leaveAfter, "--hedge", "false"];
-    const member = await MemberProcess.start({
+    const member = await this.#start(name, {
       endpoint: this.origin.endpoint,
       cacheDirectory: this.#volumeSize === undefined ? this.cacheOf(name) : `${this.cacheOf(name)}:${this.#volumeSize}`,
       flags: [...flags, ...settings, ...this.#flags],
@@ -259,5 +281,12 @@ export class Cluster implements AsyncDisposable {
     this.#lives.push(member);
     this.#members.set(name, Object.assign(member, { host }));
     await this.pods.ready(name);
+  }
+
+  async #start(name: string, options: MemberOptions): Promise<TestMember> {
+    if (this.#processes?.includes(name) ?? true) return MemberProcess.start(options);
+    // Imported here, because it loads the server, which other tests do not need.
+    const { MemberInProcess } = await import("./member-in-process.js");
+    return MemberInProcess.start(options);
   }
 }

@@ -9,6 +9,8 @@ describe("kill -9 during fills", () => {
     await using origin = await S3Emulator.start();
     await using directory = await temporaryDirectory();
     const complete = origin.putRamp("bucket", "complete", 48 * MiB, 1);
+    const headers = { "x-amz-meta-mtime": "1700000000.123", "cache-control": "max-age=60" };
+    origin.put("bucket", "described", "text", { contentType: "text/csv", headers });
     const cut = origin.putRamp("bucket", "cut", 160 * MiB, 2);
     const serve = (): Promise<MemberProcess> =>
       MemberProcess.start({ endpoint: origin.endpoint, cacheDirectory: directory.path });
@@ -18,6 +20,8 @@ describe("kill -9 during fills", () => {
       await using client = await connectClient({ endpoint: member.grpc });
       await client.readRange("s3://bucket/complete", 0, 48 * MiB, complete);
       await expect.poll(async () => (await client.stat("s3://bucket/complete", complete)).cachedBytes).toBe(48 * MiB);
+      await client.readRange("s3://bucket/described", 0, 4);
+      await expect.poll(async () => (await client.stat("s3://bucket/described")).cachedBytes).toBe(4);
       // The origin is so slow that the fills of ten blocks are running when the member is killed.
       origin.faults.place({ bytesPerSecond: 20 * MiB });
       const sentBefore = origin.traffic.bytesSent;
@@ -34,6 +38,12 @@ describe("kill -9 during fills", () => {
     const bytes = await client.readRange("s3://bucket/complete", 0, 48 * MiB, complete);
     expect(bytes.equals(rampBytes(0, 48 * MiB, 1))).toBe(true);
     expect(origin.traffic.requests).toEqual({});
+    // The headers came back with the block, and the origin does not answer.
+    const lift = origin.faults.place({ error: { status: 503, code: "ServiceUnavailable" } });
+    const described = await fetch(`http://${member.http}/s3/bucket/described`);
+    lift();
+    expect([described.status, await described.text()]).toEqual([200, "text"]);
+    expect(Object.fromEntries(described.headers)).toMatchObject({ "content-type": "text/csv", ...headers });
     const again = await client.readRange("s3://bucket/cut", 0, 160 * MiB, cut);
     expect(again.equals(rampBytes(0, 160 * MiB, 2))).toBe(true);
     expect(origin.traffic.bytesSent).toBeLessThanOrEqual(160 * MiB);

@@ -11,7 +11,7 @@ describe("evict at any of three members", () => {
   let cluster: Cluster;
 
   beforeAll(async () => {
-    cluster = await Cluster.start({ names: namesOf(3) });
+    cluster = await Cluster.start({ names: namesOf(3), processes: [] });
   });
   afterAll(() => cluster?.[Symbol.asyncDispose]());
 

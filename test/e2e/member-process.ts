@@ -52,6 +52,43 @@ export interface MemberOptions {
   readonly program?: string;
 }
 
+/** A member that a test has started, in a process of its own or in the test's. */
+export interface TestMember extends AsyncDisposable {
+  /** host:port of the gRPC listener. */
+  readonly grpc: string;
+  /** host:port of the HTTP listener. */
+  readonly http: string;
+  /** host:port of the S3 endpoint. */
+  readonly s3: string;
+  /** Every log line. */
+  readonly log: readonly Record<string, unknown>[];
+  /** Whether it has not ended. */
+  readonly runs: boolean;
+  /** Shuts it down; resolves with the exit code. */
+  stop(): Promise<number | null>;
+}
+
+/** Returns the flags of `serve`: those of the options, behind those that tests need. */
+export function memberFlags({ cacheDirectory, ownDisk = false, flags = [] }: MemberOptions, hasS3Listener = true): string[] {
+  const free = (flag: string): string[] => (flags.includes(flag) ? [] : [flag, "127.0.0.1:0"]);
+  return [
+    ...free("--listen"),
+    ...free("--http-listen"),
+    ...(hasS3Listener ? free("--s3-listen") : []),
+    ...(flags.includes("--discovery") ? [] : ["--discovery", "none"]),
+    "--cache-dirs",
+    ownDisk || cacheDirectory.includes(":") ? cacheDirectory : `${cacheDirectory}:16GiB`,
+    "--s3-force-path-style",
+    "true",
+    ...flags,
+  ];
+}
+
+/** Returns the number of times that a member considered another one unreachable. */
+export function lostOthers({ log }: Pick<TestMember, "log">): number {
+  return log.filter(({ event }) => event === "member-unreachable").length;
+}
+
 /** The environment of a member whose origin is an emulator. */
 export function memberEnvironment(endpoint: string, extra: Readonly<Record<string, string>> = {}): NodeJS.ProcessEnv {
   return {
@@ -60,8 +97,9 @@ export function memberEnvironment(endpoint: string, extra: Readonly<Record<strin
     AWS_REGION: "us-east-1",
     AWS_ACCESS_KEY_ID: "test",
     AWS_SECRET_ACCESS_KEY: "test",
-    // Emulators speak plain HTTP. Parsing this machine's authorities would block the event loop of each member for 0.1 s.
+    // Emulators speak plain HTTP. Parsing this machine's authorities would cost each member 0.1 s of processor time, twice.
     AWS_CA_BUNDLE: "",
+    NODE_EXTRA_CA_CERTS: "",
     // Tests count origin requests, and occasional hedged requests would make the counts random.
     FRONTCACHE_HEDGE: "false",
     // Reads that a member rejects on a busy machine would, too.
@@ -72,7 +110,7 @@ export function memberEnvironment(endpoint: string, extra: Readonly<Record<strin
 }
 
 /** A member as a process, started as users do. */
-export class MemberProcess implements AsyncDisposable {
+export class MemberProcess implements TestMember {
   readonly #child: ChildProcess;
 
   /** host:port of the gRPC listener. */
@@ -100,36 +138,13 @@ export class MemberProcess implements AsyncDisposable {
 
   /** Starts a member and waits until it listens. If it ends before, rejects with its output. */
   static async start(options: MemberOptions): Promise<MemberProcess> {
-    const { endpoint, cacheDirectory, ownDisk = false, flags = [], env = {}, program = PROGRAM } = options;
-    const defaults = flags.includes("--discovery") ? [] : ["--discovery", "none"];
-    const free = (flag: string): string[] => (flags.includes(flag) ? [] : [flag, "127.0.0.1:0"]);
-    const address = [
-      ...free("--listen"),
-      ...free("--http-listen"),
-      ...([PROGRAM, BUILT_PROGRAM].includes(program) ? free("--s3-listen") : []),
-    ];
-    const args = [
-      "--require",
-      END_WITH_PARENT,
-      program,
-      "serve",
-      ...address,
-      ...defaults,
-      "--cache-dirs",
-      ownDisk || cacheDirectory.includes(":") ? cacheDirectory : `${cacheDirectory}:16GiB`,
-      "--s3-force-path-style",
-      "true",
-      ...flags,
-    ];
+    const { endpoint, env = {}, program = PROGRAM } = options;
+    const hasS3Listener = [PROGRAM, BUILT_PROGRAM].includes(program);
+    const args = ["--require", END_WITH_PARENT, program, "serve", ...memberFlags(options, hasS3Listener)];
     const child = spawn(process.execPath, args, { env: memberEnvironment(endpoint, env), stdio: ["pipe", "pipe", "pipe"] });
     const member = new MemberProcess(child);
     await member.#listening();
     return member;
-  }
-
-  /** The number of times that this member considered another one unreachable. */
-  get lostOthers(): number {
-    return this.log.filter(({ event }) => event === "member-unreachable").length;
   }
 
   get pid(): number {

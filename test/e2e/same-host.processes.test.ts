@@ -4,6 +4,7 @@ import { blockDigest, blockPath } from "@frontcache/proto";
 import { eventually } from "@frontcache/proto/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { rampBytes, S3Emulator } from "../emulators/s3.js";
+import { MemberInProcess } from "./member-in-process.js";
 import { connectClient, MemberProcess, temporaryDirectory } from "./member-process.js";
 
 const MiB = 1 << 20;
@@ -26,11 +27,10 @@ describe("a client on the member's host that mounts its volume", () => {
     origin = await S3Emulator.start();
     directory = await temporaryDirectory();
     const flags = ["--fill", "whole", "--purge-interval", "1s"];
-    const serve = (): Promise<MemberProcess> =>
-      MemberProcess.start({ endpoint: origin.endpoint, cacheDirectory: directory.path, flags });
-    member = await serve();
+    const options = { endpoint: origin.endpoint, cacheDirectory: directory.path, flags };
     {
-      await using client = await connectClient({ endpoint: member.grpc });
+      await using filling = await MemberInProcess.start(options);
+      await using client = await connectClient({ endpoint: filling.grpc });
       for (const key of KEYS) {
         const version = origin.putRamp("bucket", key, SIZE, SEED);
         versions.set(key, version);
@@ -39,8 +39,7 @@ describe("a client on the member's host that mounts its volume", () => {
         await eventually(async () => expect((await client.stat(url, version)).cachedBytes).toBe(SIZE));
       }
     }
-    expect(await member.stop()).toBe(0);
-    member = await serve();
+    member = await MemberProcess.start(options);
   });
   afterAll(async () => {
     await member?.stop();

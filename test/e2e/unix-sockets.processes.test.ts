@@ -7,7 +7,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { rampBytes, S3Emulator } from "../emulators/s3.js";
 import { Authority, CertificateFiles } from "../security/authority.js";
 import { frontcache } from "./command-line.js";
-import { connectClient, MemberProcess, temporaryDirectory } from "./member-process.js";
+import { MemberInProcess } from "./member-in-process.js";
+import { connectClient, type MemberOptions, MemberProcess, temporaryDirectory } from "./member-process.js";
 
 const SIZE = (20 << 20) + 17;
 const SEED = 3;
@@ -30,10 +31,12 @@ describe("a member that listens on Unix sockets", () => {
   const socket = (name: string): string => join(directory.path, name);
   const address = (name: string): string => `unix:${socket(name)}`;
 
-  /** Starts a member with a cache of its own. */
-  function start(name: string, flags: readonly string[]): Promise<MemberProcess> {
-    return MemberProcess.start({ endpoint: origin.endpoint, cacheDirectory: socket(name), flags });
-  }
+  /** The options of a member with a cache of its own. */
+  const options = (name: string, flags: readonly string[]): MemberOptions => ({
+    endpoint: origin.endpoint,
+    cacheDirectory: socket(name),
+    flags,
+  });
 
   /** Sends a GET through a Unix socket. */
   async function get(socketPath: string, path: string): Promise<{ status: number | undefined; body: Buffer }> {
@@ -48,7 +51,7 @@ describe("a member that listens on Unix sockets", () => {
     const names = ["grpc.sock", "http.sock", "s3.sock"];
     const [grpc, http, s3] = names.map(address) as [string, string, string];
     const flags = ["--listen", grpc, "--http-listen", http, "--s3-listen", s3, "--socket-mode", "600"];
-    await using member = await start("alone", flags);
+    await using member = await MemberInProcess.start(options("alone", flags));
     expect([member.grpc, member.http, member.s3]).toEqual([grpc, http, s3]);
     expect(names.map((name) => lstatSync(socket(name)).mode & 0o777)).toEqual([0o600, 0o600, 0o600]);
     const expected = rampBytes(0, SIZE, SEED);
@@ -77,11 +80,11 @@ describe("a member that listens on Unix sockets", () => {
       "debug",
     ];
     {
-      await using killed = await start("both", flags);
+      await using killed = await MemberProcess.start(options("both", flags));
       await killed.kill();
       expect(existsSync(socket("both.sock"))).toBe(true);
     }
-    await using member = await start("both", flags);
+    await using member = await MemberInProcess.start(options("both", flags));
     const expected = rampBytes(5, 1_000, SEED);
     for (const endpoint of [member.grpc, address("both.sock")]) {
       for (const transport of ["auto", "http", "grpc"] as const) {
@@ -112,7 +115,7 @@ describe("a member that listens on Unix sockets", () => {
     writeFileSync(tokens, "a-token-that-is-secret\n");
     const [grpc, http] = [address("tls.sock"), address("tls-http.sock")];
     const flags = ["--listen", grpc, "--http-listen", http, "--auth-token-file", tokens, ...files.flags];
-    await using _member = await start("tls", flags);
+    await using _member = await MemberInProcess.start(options("tls", flags));
     const tls = { ca: authority.pem, ...(await authority.issue("client")) };
     const expected = rampBytes(7, 100, SEED);
     for (const transport of ["http", "grpc"] as const) {

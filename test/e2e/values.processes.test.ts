@@ -12,7 +12,11 @@ describe("values kept by two of three members", () => {
   let cluster: Cluster;
 
   beforeAll(async () => {
-    cluster = await Cluster.start({ names: namesOf(MEMBERS), flags: ["--cache-bucket", "builds", "--cache-bucket", "short:1h"] });
+    cluster = await Cluster.start({
+      names: namesOf(MEMBERS),
+      processes: ["cache-1"],
+      flags: ["--cache-bucket", "builds", "--cache-bucket", "short:1h"],
+    });
   });
 
   afterAll(() => cluster?.[Symbol.asyncDispose]());
@@ -82,7 +86,7 @@ describe("values kept by two of three members", () => {
       const { status } = await fetch(url(i, `v${i}`), { method: "PUT", body: bodyOf(i) });
       expect(status).toBe(200);
     }
-    await cluster.member("cache-1").kill();
+    await cluster.process("cache-1").kill();
     const living = [0, 2];
     for (let i = 0; i < VALUES; i++) expect(await read(living[i % 2]!, `v${i}`)).toBe(bodyOf(i));
     await expect.poll(() => copies(living), { timeout: 60_000 }).toBe(2 * VALUES);

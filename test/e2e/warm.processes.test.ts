@@ -21,6 +21,7 @@ let cluster: Cluster;
 beforeAll(async () => {
   cluster = await Cluster.start({
     names: namesOf(3),
+    processes: [],
     pods: async ({ places, port }) => staticPods(places, port, undefined, true),
   });
   for (const [at, url] of urls.entries()) cluster.origin.putRamp("bucket", url.slice("s3://bucket/".length), sizeOf(at), at);

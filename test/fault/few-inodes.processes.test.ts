@@ -1,6 +1,7 @@
 import type { CacheClient } from "@frontcache/client";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { connectClient, MemberProcess } from "../e2e/member-process.js";
+import { MemberInProcess } from "../e2e/member-in-process.js";
+import { connectClient } from "../e2e/member-process.js";
 import { S3Emulator } from "../emulators/s3.js";
 import { scrape, sumOf } from "../metrics/scrape.js";
 import { mayMount, SmallDisk } from "./small-disk.js";
@@ -12,7 +13,7 @@ const READERS = 16;
 describe.skipIf(!mayMount())("a member on a disk with 400 inodes (where a tmpfs may be mounted)", () => {
   let disk: SmallDisk;
   let origin: S3Emulator;
-  let member: MemberProcess;
+  let member: MemberInProcess;
   let client: CacheClient;
 
   beforeEach(async () => {
@@ -20,7 +21,7 @@ describe.skipIf(!mayMount())("a member on a disk with 400 inodes (where a tmpfs 
     origin = await S3Emulator.start();
     for (let object = 0; object < OBJECTS; object++) origin.putRamp("bucket", `small-${object}`, 1_000);
     const flags = ["--purge-interval", "200ms"];
-    member = await MemberProcess.start({ endpoint: origin.endpoint, cacheDirectory: disk.path, ownDisk: true, flags });
+    member = await MemberInProcess.start({ endpoint: origin.endpoint, cacheDirectory: disk.path, ownDisk: true, flags });
     client = await connectClient({ endpoint: member.grpc });
   });
 

@@ -5,7 +5,7 @@ import { namesOf } from "../e2e/addresses.js";
 import { Cluster } from "../e2e/cluster.js";
 import { staticPods } from "../e2e/cluster-pods.js";
 import { Readers } from "../e2e/cluster-readers.js";
-import { connectClient } from "../e2e/member-process.js";
+import { connectClient, lostOthers } from "../e2e/member-process.js";
 import { BLOCK_BYTES, readAll, type TestObject } from "../e2e/test-objects.js";
 
 const FROZEN = "cache-2";
@@ -18,11 +18,11 @@ describe("a cluster of three members of which one is stopped by SIGSTOP", () => 
   beforeAll(async () => {
     const withHttp = async ({ places, port }: Parameters<NonNullable<Parameters<typeof Cluster.start>[0]["pods"]>>[0]) =>
       staticPods(places, port, () => places, true);
-    cluster = await Cluster.start({ names: namesOf(3), pods: withHttp, flags: ["--member-timeout", "1s"] });
+    cluster = await Cluster.start({ names: namesOf(3), processes: [FROZEN], pods: withHttp, flags: ["--member-timeout", "1s"] });
     objects = cluster.put(4, 12);
     await readAll(await cluster.client(), objects);
   });
-  afterEach(() => cluster.member(FROZEN).thaw());
+  afterEach(() => cluster.process(FROZEN).thaw());
   afterAll(() => cluster?.[Symbol.asyncDispose]());
 
   /** A client that finds out about a frozen member as soon as one by default. On a busy machine it may have to connect again. */
@@ -35,9 +35,9 @@ describe("a cluster of three members of which one is stopped by SIGSTOP", () => 
   async function readAround(read: Read): Promise<void> {
     await using readers = new Readers(read, objects, load);
     await readers.more(100);
-    cluster.member(FROZEN).freeze();
+    cluster.process(FROZEN).freeze();
     await readers.more(400);
-    cluster.member(FROZEN).thaw();
+    cluster.process(FROZEN).thaw();
     await readers.more(100);
     const { failed, wrong, slowestMs } = await readers.stop();
     console.info(`the slowest read took ${slowestMs} ms`);
@@ -76,7 +76,7 @@ describe("a cluster of three members of which one is stopped by SIGSTOP", () => 
 
   it("answers stat and HEAD of objects whose home is the stopped member", async () => {
     await using client = await connect();
-    cluster.member(FROZEN).freeze();
+    cluster.process(FROZEN).freeze();
     for (const { url, key, version, blocks } of objects) {
       expect(await client.stat(url)).toMatchObject({ version, objectSize: blocks * BLOCK_BYTES });
       const response = await fetch(`http://${cluster.member("cache-1").http}/s3/bucket/${key}`, { method: "HEAD" });
@@ -86,7 +86,7 @@ describe("a cluster of three members of which one is stopped by SIGSTOP", () => 
 });
 
 it("does not take a member for frozen that waits for a slow origin, whatever the transport", async () => {
-  await using cluster = await Cluster.start({ names: namesOf(2) });
+  await using cluster = await Cluster.start({ names: namesOf(2), processes: [] });
   const objects = cluster.put(8, 1);
   const calm = cluster.origin.faults.place({ latencyMs: 2_500 });
   await using client = await connectClient({ endpoint: cluster.addressOf("cache-0"), transport: "grpc" });
@@ -100,5 +100,5 @@ it("does not take a member for frozen that waits for a slow origin, whatever the
     ]),
   );
   calm();
-  expect(cluster.names.map((name) => cluster.member(name).lostOthers)).toEqual([0, 0]);
+  expect(cluster.names.map((name) => lostOthers(cluster.member(name)))).toEqual([0, 0]);
 });

@@ -1,7 +1,8 @@
 import type { CacheClient } from "@frontcache/client";
 import { eventually } from "@frontcache/proto/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { connectClient, MemberProcess } from "../e2e/member-process.js";
+import { MemberInProcess } from "../e2e/member-in-process.js";
+import { connectClient } from "../e2e/member-process.js";
 import { rampBytes, S3Emulator } from "../emulators/s3.js";
 import { mayMount, SmallDisk } from "./small-disk.js";
 import { volumeFiles } from "./volume-files.js";
@@ -31,7 +32,7 @@ const FLAGS = [
 describe.skipIf(!mayMount())("a member on a disk of 64 MiB (where a tmpfs may be mounted)", () => {
   let disk: SmallDisk;
   let origin: S3Emulator;
-  let member: MemberProcess;
+  let member: MemberInProcess;
   let client: CacheClient;
   let version: string;
 
@@ -39,7 +40,7 @@ describe.skipIf(!mayMount())("a member on a disk of 64 MiB (where a tmpfs may be
     disk = new SmallDisk(DISK_BYTES);
     origin = await S3Emulator.start();
     version = origin.putRamp("bucket", "large", OBJECT_BYTES, 5);
-    member = await MemberProcess.start({ endpoint: origin.endpoint, cacheDirectory: disk.path, ownDisk: true, flags: FLAGS });
+    member = await MemberInProcess.start({ endpoint: origin.endpoint, cacheDirectory: disk.path, ownDisk: true, flags: FLAGS });
     client = await connectClient({ endpoint: member.grpc });
   });
 

@@ -72,6 +72,7 @@ describe("a run that exercises all metrics", () => {
     process.env.OTEL_METRIC_EXPORT_INTERVAL = String(INTERVAL_MS);
     cluster = await Cluster.start({
       names: namesOf(3),
+      processes: ["cache-3"],
       volumeSize: "8MiB",
       flags: ["--hedge", "true", "--origin-concurrency", "4", "--origin-max-wait", "400ms", "--revalidate-after", "0"],
       pods: async ({ directory, places }) => {
@@ -264,7 +265,7 @@ async function lostMidway(cluster: Cluster, first: string): Promise<void> {
     let bytes = 0;
     for await (const { data } of call as AsyncIterable<ReadRangeResponse>) {
       if (bytes === 0) {
-        await cluster.member("cache-3").kill();
+        await cluster.process("cache-3").kill();
         lift();
       }
       bytes += data.length;

@@ -22,7 +22,7 @@ it("members and clients with mutual TLS and tokens read, forward and rotate both
   writeFileSync(tokens, `${OLD}\n`);
   const security = [...files.flags, "--tls-server-name", "frontcache", "--auth-token-file", tokens];
   const flags = [...security, "--log-level", "debug", "--allow-bucket", "s3://bucket", "--allow-bucket", "s3://lake-*"];
-  await using cluster = await Cluster.start({ names: namesOf(2), flags, pods: withHttp });
+  await using cluster = await Cluster.start({ names: namesOf(2), processes: ["cache-1"], flags, pods: withHttp });
   const [object] = cluster.put(1, 8);
   const client = await authority.issue("client");
   const tls = { ca: authority.pem, ...client, serverName: "frontcache" };
@@ -75,7 +75,8 @@ it("members and clients with mutual TLS and tokens read, forward and rotate both
   await expect.poll(known(OLD), { timeout: 90_000 }).toBe(false);
   await read();
 
-  const output = cluster.names.map((name) => JSON.stringify(cluster.member(name).log) + cluster.member(name).stderr).join();
+  const logs = cluster.names.map((name) => JSON.stringify(cluster.member(name).log));
+  const output = logs.join() + cluster.process("cache-1").stderr;
   const secrets = [OLD, NEW, "a-token-that-is-unknown", "PRIVATE KEY", client.key.split("\n")[1]!, "AWS4-HMAC"];
   for (const secret of secrets) expect(output + got.stderr + refused.stderr + denied.stderr).not.toContain(secret);
   expect(output).toContain('"event":"listening"');

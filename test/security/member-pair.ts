@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { claimPorts } from "../e2e/addresses.js";
-import { MemberProcess, temporaryDirectory } from "../e2e/member-process.js";
+import { MemberInProcess } from "../e2e/member-in-process.js";
+import { temporaryDirectory } from "../e2e/member-process.js";
 import { S3Emulator } from "../emulators/s3.js";
 
 /** Loopback addresses of the two members, so that both can have the same ports. */
@@ -16,12 +17,12 @@ export interface MemberPairOptions {
 }
 
 /** Starts two members that list each other. */
-export async function startMemberPair({ endpoint, directory, flagsOf }: MemberPairOptions): Promise<MemberProcess[]> {
+export async function startMemberPair({ endpoint, directory, flagsOf }: MemberPairOptions): Promise<MemberInProcess[]> {
   const port = await claimPorts();
   const list = HOSTS.map((host, index) => `cache-${index}=${host}:${port}/${port + 1}`).join(",");
   return Promise.all(
     HOSTS.map((host, index) =>
-      MemberProcess.start({
+      MemberInProcess.start({
         endpoint,
         cacheDirectory: join(directory, `cache-${index}`),
         flags: [
@@ -37,7 +38,7 @@ export async function startMemberPair({ endpoint, directory, flagsOf }: MemberPa
 /** Two members that a test starts, their origin, and a directory for their files. */
 export class PairUnderTest implements AsyncDisposable {
   readonly origin: S3Emulator;
-  members: MemberProcess[] = [];
+  members: MemberInProcess[] = [];
   readonly #directory: Awaited<ReturnType<typeof temporaryDirectory>>;
 
   private constructor(origin: S3Emulator, directory: Awaited<ReturnType<typeof temporaryDirectory>>) {

@@ -48,7 +48,7 @@ describe(`three members under mixed load and faults for ${minutes} minutes, seed
     const clients = [await cluster.client("cache-0"), await cluster.client("cache-1")];
     const client = clients[0]!;
     await client.readRange(objects[0]!.url, 0, MiB, objects[0]!.version);
-    const atStart = resourcesOf(cluster.member(ELDER));
+    const atStart = resourcesOf(cluster.process(ELDER));
 
     const stop = new AbortController();
     const began = performance.now();
@@ -59,9 +59,9 @@ describe(`three members under mixed load and faults for ${minutes} minutes, seed
     const faults = causeFaults({ cluster, pods, client, objects, overwritten, verdicts, mortal, random }, stop.signal);
     for (let at = SAMPLE_MS; at <= minutes * MINUTE_MS; at += SAMPLE_MS) {
       await pause(Math.max(0, began + at - performance.now()));
-      memory.add(at, cluster.member(ELDER).residentBytes.anonymous);
+      memory.add(at, cluster.process(ELDER).residentBytes.anonymous);
       if (verdicts.wrong.length > 0 || verdicts.failed.length > 20) break;
-      if (at % MINUTE_MS === 0) report(at, verdicts, memory, resourcesOf(cluster.member(ELDER)));
+      if (at % MINUTE_MS === 0) report(at, verdicts, memory, resourcesOf(cluster.process(ELDER)));
     }
     stop.abort();
     const happened = await faults;
@@ -109,10 +109,10 @@ async function atRest(cluster: Cluster, atStart: Resources): Promise<void> {
   await pause(6_000);
   for (const name of cluster.names) {
     expect({ name, blocks: await cluster.cachedBlocks(name) }).toEqual({ name, blocks: 0 });
-    const { mappedBlocks } = resourcesOf(cluster.member(name));
+    const { mappedBlocks } = resourcesOf(cluster.process(name));
     expect({ name, mappedBlocks }).toEqual({ name, mappedBlocks: 0 });
   }
-  const atEnd = resourcesOf(cluster.member(ELDER));
+  const atEnd = resourcesOf(cluster.process(ELDER));
   console.info(`resources at the start and at the end: ${JSON.stringify(atStart)}, ${JSON.stringify(atEnd)}`);
   // Some idle connections remain: to the origin, from the clients, from the other members.
   expect(atEnd.descriptors).toBeLessThan(atStart.descriptors + 60);

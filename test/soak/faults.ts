@@ -49,7 +49,7 @@ export const FAULTS: Readonly<Record<string, Fault>> = {
     await cluster.agreed();
   },
   "a member is stopped for a second": async ({ cluster, random }) => {
-    const { pid } = cluster.member(pick(cluster.names, random));
+    const { pid } = cluster.process(pick(cluster.names, random));
     process.kill(pid, "SIGSTOP");
     await pause(1_000);
     process.kill(pid, "SIGCONT");

@@ -24,7 +24,7 @@ let objects: TestObject[];
 const emulated = ({ directory }: { directory: string }): Promise<EmulatedPods> => EmulatedPods.start(directory);
 
 beforeAll(async () => {
-  cluster = await Cluster.start({ names: namesOf(3), volumeSize: "256MiB", pods: emulated });
+  cluster = await Cluster.start({ names: namesOf(3), processes: [], volumeSize: "256MiB", pods: emulated });
   objects = cluster.put(3, 8);
   const client = await cluster.client();
   for (let round = 0; round < 3; round++) await readAll(client, objects);
@@ -60,7 +60,7 @@ describe("the status of the cluster", () => {
   });
 
   it("names the cause if a member is unreachable", async () => {
-    await using alone = await Cluster.start({ names: namesOf(2), pods: emulated });
+    await using alone = await Cluster.start({ names: namesOf(2), processes: ["cache-1"], pods: emulated });
     await alone.kill("cache-1");
     const problems = async (): Promise<unknown> => {
       const report = (await (await fetch(`http://${alone.member("cache-0").http}/status`)).json()) as ClusterReport;
@@ -75,7 +75,7 @@ describe("the status of the cluster", () => {
 
   // A shutdown that waited for the response would cut it off after 20 s: the read would reject.
   it("is sent to subscribers repeatedly, and does not delay a shutdown", async () => {
-    await using other = await Cluster.start({ names: namesOf(1) });
+    await using other = await Cluster.start({ names: namesOf(1), processes: [] });
     const watch = await fetch(`http://${other.member("cache-0").http}/status/events`);
     const lines = createInterface({ input: Readable.fromWeb(watch.body as WebStream) });
     const reports = lines[Symbol.asyncIterator]();
@@ -179,7 +179,7 @@ describe.skipIf(noBrowser !== undefined)(`the status page${noBrowser === undefin
     await using directory = await temporaryDirectory();
     const [tokens, token] = [join(directory.path, "tokens"), "a-token-that-is-secret"];
     await writeFile(tokens, token);
-    await using closed = await Cluster.start({ names: namesOf(1), flags: ["--auth-token-file", tokens] });
+    await using closed = await Cluster.start({ names: namesOf(1), processes: [], flags: ["--auth-token-file", tokens] });
     const url = `http://${closed.member("cache-0").http}/`;
     for (const [password, status] of [
       ["another-token-than-ours", 401],
@@ -192,7 +192,20 @@ describe.skipIf(noBrowser !== undefined)(`the status page${noBrowser === undefin
     }
   });
 
-  it.each(["light", "dark"] as const)("renders with the %s color scheme", async (colorScheme) => {
+  const WIDE = { width: 1280, height: 900 };
+  const PHONE = { width: 390, height: 844 };
+
+  it.each([
+    ["light", "wide", WIDE],
+    ["dark", "phone", PHONE],
+    // All combinations, if somebody wants to see them.
+    ...(screenshots === undefined
+      ? []
+      : ([
+          ["light", "phone", PHONE],
+          ["dark", "wide", WIDE],
+        ] as const)),
+  ] as const)("renders with the %s color scheme on a %s screen", async (colorScheme, name, viewport) => {
     await using directory = await temporaryDirectory();
     const to = screenshots ?? directory.path;
     await mkdir(to, { recursive: true });
@@ -202,18 +215,13 @@ describe.skipIf(noBrowser !== undefined)(`the status page${noBrowser === undefin
       // With pauses, because the members and the browser need the processors.
       for (; !reading.signal.aborted; await setTimeout(100)) await readAll(client, objects);
     })();
-    for (const [name, viewport] of [
-      ["wide", { width: 1280, height: 900 }],
-      ["phone", { width: 390, height: 844 }],
-    ] as const) {
-      const { page } = await open({ colorScheme, viewport });
-      await page.waitForTimeout(screenshots === undefined ? 0 : 6_000);
-      const paintMs = await page.evaluate('performance.getEntriesByName("first-contentful-paint")[0].startTime');
-      console.info(`${name}, ${colorScheme}: first paint after ${Math.round(Number(paintMs))} ms`);
-      const image = await page.screenshot({ path: join(to, `${name}-${colorScheme}.png`), fullPage: true });
-      expect(image.length).toBeGreaterThan(10_000);
-      await page.close();
-    }
+    const { page } = await open({ colorScheme, viewport });
+    await page.waitForTimeout(screenshots === undefined ? 0 : 6_000);
+    const paintMs = await page.evaluate('performance.getEntriesByName("first-contentful-paint")[0].startTime');
+    console.info(`${name}, ${colorScheme}: first paint after ${Math.round(Number(paintMs))} ms`);
+    const image = await page.screenshot({ path: join(to, `${name}-${colorScheme}.png`), fullPage: true });
+    expect(image.length).toBeGreaterThan(10_000);
+    await page.close();
     reading.abort();
     await reader;
   });

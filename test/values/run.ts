@@ -56,13 +56,13 @@ async function loss(members: ValueMembers): Promise<boolean> {
     });
     return found;
   };
-  await members.cluster.member("cache-1").kill();
+  await members.cluster.process("cache-1").kill();
   const [afterOne, repairedSeconds] = await Promise.all([readAll(), members.untilCopies(2 * count, 120_000)]);
   const first = { objects: count, refused, ...afterOne, repairedSeconds };
   const isKept = report("loss of one of three", first, refused === 0 && afterOne.right === count && repairedSeconds <= 60);
   await members.cluster.startAgain("cache-1");
   await members.untilCopies(2 * count, 120_000);
-  await Promise.all(["cache-0", "cache-1"].map((name) => members.cluster.member(name).kill()));
+  await Promise.all(["cache-0", "cache-1"].map((name) => members.cluster.process(name).kill()));
   // The third member finds out that the others are gone.
   for (let left = 20; left > 0 && (await members.send("GET", "v0", "cache-2")).status === 503; left--);
   const afterTwo = await readAll();

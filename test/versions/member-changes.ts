@@ -41,7 +41,7 @@ export class MemberChanges {
   async #apply(change: MemberChange, name: string): Promise<void> {
     const cluster = this.#cluster;
     if (change === "freezes") {
-      const member = cluster.member(name);
+      const member = cluster.process(name);
       member.freeze();
       await pause(500 + this.#chance.below(2_500));
       member.thaw();

@@ -2,7 +2,8 @@ import { eventually } from "@frontcache/proto/testing";
 import { describe, expect, it } from "vitest";
 import { hostOf, namesOf } from "../e2e/addresses.js";
 import { Cluster } from "../e2e/cluster.js";
-import { connectClient, MemberProcess, temporaryDirectory } from "../e2e/member-process.js";
+import { MemberInProcess } from "../e2e/member-in-process.js";
+import { connectClient, temporaryDirectory } from "../e2e/member-process.js";
 import { S3Emulator } from "../emulators/s3.js";
 import { OverwrittenObject } from "./overwritten-object.js";
 import { type ReaderKind, VersionReaders } from "./version-readers.js";
@@ -23,6 +24,7 @@ describe("an object that is overwritten 40 times under 16 readers of three membe
   it("is never answered with bytes of two versions, or of another than was asked for, over restarts", async () => {
     await using cluster = await Cluster.start({
       names: namesOf(3),
+      processes: ["cache-2"],
       flags: ["--revalidate-after", `${REVALIDATE_AFTER_MS}ms`],
     });
     const object = new OverwrittenObject(cluster.origin, "bucket", "object");
@@ -63,7 +65,7 @@ describe("a member that believes no version for longer than a millisecond", () =
     await using origin = await S3Emulator.start();
     await using directory = await temporaryDirectory();
     const flags = ["--revalidate-after", "1ms"];
-    await using member = await MemberProcess.start({ endpoint: origin.endpoint, cacheDirectory: directory.path, flags });
+    await using member = await MemberInProcess.start({ endpoint: origin.endpoint, cacheDirectory: directory.path, flags });
     await using client = await connectClient({ endpoint: member.grpc, attempts: 1 });
     const read = async (): Promise<string> => (await client.readRange("s3://bucket/small", 0, 10)).toString();
     origin.put("bucket", "small", "old");

@@ -29,7 +29,7 @@ export async function main(args: readonly string[]): Promise<void> {
   // Users cannot act on deprecated calls inside our dependencies, such as TLS to an IP address by grpc-js (DEP0123).
   if (!process.traceDeprecation && !process.throwDeprecation) process.noDeprecation = true;
   process.stdout.on("error", endOfConsumer);
-  process.exitCode = await run(args);
+  process.exitCode = await runCommand(args);
 }
 
 /** A consumer that closes the pipe (`| head`) needs no more output. Logs of members do not go through this stream. */
@@ -38,7 +38,8 @@ function endOfConsumer(error: NodeJS.ErrnoException): void {
   process.exit(exitCodes.ok.code);
 }
 
-async function run(args: readonly string[]): Promise<ExitCode> {
+/** Runs the command in `args`; resolves with its exit code. A failure is one line on standard error. */
+export async function runCommand(args: readonly string[]): Promise<ExitCode> {
   try {
     await commands().parseAsync(args, { from: "user" });
     return exitCodes.ok.code;
@@ -73,7 +74,7 @@ Exit codes: ${exitCodeText}.`,
     .enablePositionalOptions()
     .hook("preAction", (_, command) => giveGlobalOptions(program, command))
     .exitOverride()
-    // `run` prints its errors.
+    // `runCommand` prints its errors.
     .configureOutput({ outputError: () => {} });
   addJsonOption(addClientOptions(program));
   addServe(program);

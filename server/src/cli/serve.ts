@@ -82,7 +82,7 @@ async function start(settings: Settings, log: Log, stop: AbortSignal): Promise<R
   // Imported here, because it loads the SDKs of the origins, which other commands do not need.
   const { startServer } = await import("../composition/server.js");
   try {
-    return await startServer(settings, log, stop);
+    return await startServer(settings, process.env, log, stop);
   } catch (error) {
     if (stop.aborted) return undefined;
     throw listenError(error, settings);

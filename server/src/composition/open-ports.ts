@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 import { getHeapStatistics } from "node:v8";
 import type { Geometry, MemberInfo } from "@frontcache/proto";
+import type { Environment } from "../config/declarations.js";
 import type { Settings } from "../config/settings.js";
 import { inKubernetes, openKubeAccess } from "../kubernetes/kube-access.js";
 import { alone } from "../membership/alone.js";
@@ -72,6 +73,7 @@ export async function openValues(
 /** Opens the origins, with metrics and log lines for their events. Connects only when the first request needs it. */
 export function openOrigin(
   settings: Settings,
+  environment: Environment,
   meter: OriginMeter,
   log: Log,
   availability: OriginAvailability,
@@ -99,7 +101,7 @@ export function openOrigin(
       droppedHeadersLog.report(ref, names);
     },
   } satisfies OriginEvents;
-  return openOrigins(settings, process.env, events, availability, accesses);
+  return openOrigins(settings, environment, events, availability, accesses);
 }
 
 /** Observes which origins are available, and logs when that changes. */

@@ -7,6 +7,7 @@ import { authorizedValues } from "../api/authorized-values.js";
 import { Clients } from "../api/limits/clients.js";
 import { measured } from "../api/measured-cache.js";
 import { withValues } from "../api/values/values-cache.js";
+import type { Environment } from "../config/declarations.js";
 import { type Settings, SettingsError } from "../config/settings.js";
 import { firstMembership } from "../membership/member-source.js";
 import { accessOf } from "../routing/member-access.js";
@@ -47,19 +48,31 @@ export interface RunningServer extends ListenerAddresses {
 
 /**
  * Builds a member from its settings and starts it; resolves when it is ready. This is the composition root: it constructs all
- * components and passes them to each other. Rejects if an address or a cache directory cannot be used, or with the reason of
- * `signal`; all resources are then released.
+ * components and passes them to each other. The environment has what other programs define: origins' keys, proxies, the collector
+ * of metrics. Rejects if an address or a cache directory cannot be used, or with the reason of `signal`; all resources are then
+ * released.
  */
-export async function startServer(settings: Settings, log: Log, signal?: AbortSignal): Promise<RunningServer> {
+export async function startServer(
+  settings: Settings,
+  environment: Environment,
+  log: Log,
+  signal?: AbortSignal,
+): Promise<RunningServer> {
   const opened = new Opened();
   try {
-    return await start(settings, log, opened, signal ?? new AbortController().signal);
+    return await start(settings, environment, log, opened, signal ?? new AbortController().signal);
   } catch (error) {
     return await opened.closeAfter(error, closeFailed(log));
   }
 }
 
-async function start(settings: Settings, log: Log, opened: Opened, signal: AbortSignal): Promise<RunningServer> {
+async function start(
+  settings: Settings,
+  environment: Environment,
+  log: Log,
+  opened: Opened,
+  signal: AbortSignal,
+): Promise<RunningServer> {
   const clock = systemClock;
   const { memberTimeoutMs } = settings;
   const metrics = new MemberMetrics(settings, clock);
@@ -100,7 +113,7 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
     onHttpChange: httpChanged(log),
   });
   const originStates = observeOrigins(log);
-  const origin = openOrigin(settings, metrics.origin, log, originStates, security.originAccesses);
+  const origin = openOrigin(settings, environment, metrics.origin, log, originStates, security.originAccesses);
   opened.add(() => origin.close());
   const member = composeMember({
     self,
@@ -134,7 +147,7 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
     security.membersChanged();
   });
 
-  await metrics.export(process.env, log);
+  await metrics.export(environment, log);
   signal.throwIfAborted();
   const { view, local, router, objects } = member;
   metrics.watch({

@@ -1,4 +1,4 @@
-import { type LogFn, type Logger, pino } from "pino";
+import { type DestinationStream, type LogFn, type Logger, type LoggerOptions, pino } from "pino";
 
 /** The log of a member. Every line has an `event`, and a text in `msg`. */
 export interface Log extends Pick<Logger, "debug" | "info" | "warn" | "error"> {
@@ -10,14 +10,15 @@ export interface Log extends Pick<Logger, "debug" | "info" | "warn" | "error"> {
 
 export type LogLevel = "debug" | "info" | "warn" | "error" | "silent";
 
-/** One JSON object per line on standard output. */
-export function createLog(level: LogLevel): Log {
-  const logger = pino({
+/** One JSON object per line, on standard output if no destination is given. */
+export function createLog(level: LogLevel, destination?: DestinationStream): Log {
+  const options: LoggerOptions = {
     level,
     base: null,
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label) => ({ level: label }) },
-  });
+  };
+  const logger = destination === undefined ? pino(options) : pino(options, destination);
   const unconditional = logger.child({}, { level: "info" });
   return Object.assign(logger, {
     always: unconditional.info.bind(unconditional) as LogFn,

@@ -6,7 +6,8 @@ import { accessOf } from "@frontcache/client/testing";
 import { ReadRangeRequest, type ReadRangeResponse, StatRequest } from "@frontcache/proto";
 import { credentials, type ServiceError, status } from "@grpc/grpc-js";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { type MemberProcess, temporaryDirectory } from "../e2e/member-process.js";
+import type { MemberInProcess } from "../e2e/member-in-process.js";
+import { temporaryDirectory } from "../e2e/member-process.js";
 import type { SeenRequest } from "../emulators/faults.js";
 import { rampBytes, S3Emulator } from "../emulators/s3.js";
 import { Chance } from "../seeded-random.js";
@@ -32,7 +33,7 @@ grants:
 
 let directory: Awaited<ReturnType<typeof temporaryDirectory>>;
 let origin: S3Emulator;
-let members: MemberProcess[];
+let members: MemberInProcess[];
 /** Who may read at the origin, by the IDs of access keys; `unsigned`: everybody. */
 let allowed: Set<string>;
 /** Whether the origin lets the holder of an access key do something with a key, or list a prefix. */
@@ -130,7 +131,7 @@ it("remembers a decision for its time, counts it, and believes nobody but member
   await startMembers("--verdict-ttl", "1h", "--revalidate-after", "1h");
   origin.putRamp("bucket", "key", BYTES, 1);
   allowed.add("AKIAADA").add("test");
-  const [{ http }] = members as [MemberProcess];
+  const [{ http }] = members as [MemberInProcess];
   const forged = { "frontcache-forwarded": "1", "frontcache-on-behalf-of": "ada", range: "bytes=0-9" };
   for (let times = 0; times < 3; times++) expect((await get(http, "/s3/bucket/key", "ada")).status).toBe(200);
   expect((await get(http, "/s3/bucket/key", "bob", forged)).status).toBe(403);
@@ -154,7 +155,7 @@ const PREFIXES: Readonly<Record<string, readonly string[]>> = {
 const CREDENTIALS: Readonly<Record<Caller, string>> = { ada: "AKIAADA", bob: "AKIABOB", ops: "test", anonymous: "unsigned" };
 
 /** How a key is read, by each interface: the status, 200 or 403. */
-const READS: Readonly<Record<string, (member: MemberProcess, caller: Caller, key: string) => Promise<number>>> = {
+const READS: Readonly<Record<string, (member: MemberInProcess, caller: Caller, key: string) => Promise<number>>> = {
   GET: async ({ http }, caller, key) => (await get(http, `/s3/bucket/${key}`, caller)).status,
   HEAD: async ({ http }, caller, key) => (await get(http, `/s3/bucket/${key}`, caller, {}, "HEAD")).status,
   "GET of a range": async ({ http }, caller, key) => least(await get(http, `/s3/bucket/${key}`, caller, { range: "bytes=5-9" })),

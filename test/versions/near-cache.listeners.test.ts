@@ -53,7 +53,7 @@ describe("clients with a near cache, of three members", () => {
   it("answer no read with an older version than the cluster: neither after a write, nor after another client's read", async () => {
     const pods = async ({ places, port }: Surroundings) => staticPods(places, port, undefined, true);
     const flags = ["--writes", "anonymous", "--revalidate-after", "1s"];
-    await using cluster = await Cluster.start({ names: namesOf(3), pods, flags });
+    await using cluster = await Cluster.start({ processes: [], names: namesOf(3), pods, flags });
     cluster.origin.put("bucket", "object", "0");
     const plain = await cluster.client(cluster.names[0]!);
     const endpoints = cluster.names.map((name) => `${hostOf(cluster.names.indexOf(name))}:${cluster.port}`);

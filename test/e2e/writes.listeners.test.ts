@@ -15,7 +15,7 @@ describe("what was written through one of three members", () => {
   let cluster: Cluster;
 
   beforeAll(async () => {
-    cluster = await Cluster.start({ names: namesOf(MEMBERS), flags: ["--writes", "anonymous"] });
+    cluster = await Cluster.start({ processes: [], names: namesOf(MEMBERS), flags: ["--writes", "anonymous"] });
   });
 
   afterAll(() => cluster?.[Symbol.asyncDispose]());

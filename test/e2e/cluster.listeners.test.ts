@@ -16,7 +16,7 @@ describe("five members that share 200 blocks", () => {
   let objects: TestObject[];
 
   beforeAll(async () => {
-    cluster = await Cluster.start({ names: namesOf(MEMBERS) });
+    cluster = await Cluster.start({ processes: [], names: namesOf(MEMBERS) });
     objects = cluster.put(OBJECTS, BLOCKS);
   });
 
@@ -79,6 +79,7 @@ describe("two members that disagree about the ring", () => {
     // Each knows the other one under another name, so for many blocks each considers the other one the owner.
     const believed: Record<string, string[]> = { a: ["a", "b"], d: ["c", "d"] };
     await using cluster = await Cluster.start({
+      processes: [],
       names: ["a", "d"],
       pods: async ({ places, port }) =>
         staticPods(places, port, (name) => believed[name]!.map((known, index) => ({ name: known, host: hostOf(index) }))),

@@ -15,7 +15,7 @@ const MOST_PAIRS_BETWEEN = 20;
 describe("objects that are overwritten while they are read through three members in turn", () => {
   // The same with 1,000 overwrites at the default settings: npm run overwrites.
   it("never go back to an older version, and no two ranges are of two versions, once anyone has received the newer one", async () => {
-    await using cluster = await Cluster.start({ names: namesOf(3), flags: ["--revalidate-after", "2s"] });
+    await using cluster = await Cluster.start({ processes: [], names: namesOf(3), flags: ["--revalidate-after", "2s"] });
     const members = cluster.names.map((name) => `http://${cluster.hostOf(name)}:${cluster.port + 1}`);
     const readers = new RoundRobinReaders({
       origin: cluster.origin,

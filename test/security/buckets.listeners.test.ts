@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { MemberProcess, temporaryDirectory } from "../e2e/member-process.js";
+import { MemberInProcess } from "../e2e/member-in-process.js";
+import { temporaryDirectory } from "../e2e/member-process.js";
 import { S3Emulator } from "../emulators/s3.js";
 
 describe("a member that is allowed some buckets", () => {
@@ -7,7 +8,7 @@ describe("a member that is allowed some buckets", () => {
     await using origin = await S3Emulator.start();
     await using directory = await temporaryDirectory();
     const flags = ["--allow-bucket", "s3://open", "--allow-bucket", "s3://team-*"];
-    await using member = await MemberProcess.start({ endpoint: origin.endpoint, cacheDirectory: directory.path, flags });
+    await using member = await MemberInProcess.start({ endpoint: origin.endpoint, cacheDirectory: directory.path, flags });
     for (const bucket of ["open", "team-a", "closed"]) origin.put(bucket, "key", "bytes");
     const ask = async (path: string, method = "GET"): Promise<number> =>
       (await fetch(`http://${member.http}/s3/${path}`, { method })).status;

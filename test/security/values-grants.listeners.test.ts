@@ -2,7 +2,8 @@ import { createHash } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { MemberProcess, temporaryDirectory } from "../e2e/member-process.js";
+import { MemberInProcess } from "../e2e/member-in-process.js";
+import { temporaryDirectory } from "../e2e/member-process.js";
 import { S3Emulator } from "../emulators/s3.js";
 
 /** Everybody who asks, in the order of the table's columns. */
@@ -24,7 +25,7 @@ grants:
 
 let directory: Awaited<ReturnType<typeof temporaryDirectory>>;
 let origin: S3Emulator;
-let member: MemberProcess;
+let member: MemberInProcess;
 /** host:port of each interface. */
 let at: Readonly<Record<Interface, string>>;
 
@@ -37,7 +38,7 @@ beforeAll(async () => {
   writeFileSync(identitiesFile, FILE);
   const buckets = ["values", "elcache", "filestore"].flatMap((name) => ["--cache-bucket", name]);
   const listen = ["--elcache-listen", "127.0.0.1:0", "--filestore-listen", "127.0.0.1:0"];
-  member = await MemberProcess.start({
+  member = await MemberInProcess.start({
     endpoint: origin.endpoint,
     cacheDirectory: join(directory.path, "cache"),
     flags: ["--identities-file", identitiesFile, ...buckets, ...listen],

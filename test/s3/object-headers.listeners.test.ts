@@ -79,7 +79,7 @@ describe.each(["auto", "grpc"])("all headers of an object, with --forward %s", (
   let cluster: Cluster;
 
   beforeAll(async () => {
-    cluster = await Cluster.start({ names: ["a", "b"], flags: ["--revalidate-after", "0", "--forward", forward] });
+    cluster = await Cluster.start({ processes: [], names: ["a", "b"], flags: ["--revalidate-after", "0", "--forward", forward] });
   });
 
   afterAll(async () => {
@@ -156,7 +156,7 @@ describe.each(["auto", "grpc"])("all headers of an object, with --forward %s", (
     }
     const expected = [await answersOfOrigin("object-1"), await answersOfOrigin("object-2")];
     for (const name of cluster.names) {
-      await cluster.kill(name);
+      await cluster.member(name).stop();
       await cluster.startAgain(name);
     }
     const lift = cluster.origin.faults.place({ error: { status: 503, code: "ServiceUnavailable" } });

@@ -3,7 +3,8 @@ import type { CacheClient } from "@frontcache/client";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { rampBytes, S3Emulator } from "../emulators/s3.js";
 import { seededRandom } from "../seeded-random.js";
-import { connectClient, MemberProcess, temporaryDirectory } from "./member-process.js";
+import { MemberInProcess } from "./member-in-process.js";
+import { connectClient, temporaryDirectory } from "./member-process.js";
 
 const KiB = 1 << 10;
 const MiB = 1 << 20;
@@ -14,7 +15,7 @@ const LARGE_BYTES = 64 * MiB;
 let origin: S3Emulator;
 let directory: Awaited<ReturnType<typeof temporaryDirectory>>;
 /** One member for each fill mode. */
-const members = new Map<string, { readonly member: MemberProcess; readonly client: CacheClient }>();
+const members = new Map<string, { readonly member: MemberInProcess; readonly client: CacheClient }>();
 let objects = 0;
 
 beforeAll(async () => {
@@ -22,7 +23,7 @@ beforeAll(async () => {
   directory = await temporaryDirectory();
   const started = ["wanted", "auto", "whole"].map(async (mode) => {
     const cacheDirectory = join(directory.path, mode);
-    const member = await MemberProcess.start({ endpoint: origin.endpoint, cacheDirectory, flags: ["--fill", mode] });
+    const member = await MemberInProcess.start({ endpoint: origin.endpoint, cacheDirectory, flags: ["--fill", mode] });
     members.set(mode, { member, client: await connectClient({ endpoint: member.grpc }) });
   });
   await Promise.all(started);

@@ -6,7 +6,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { GcsEmulator } from "../emulators/gcs.js";
 import { rampBytes } from "../emulators/s3.js";
 import { claimPorts, hostOf } from "./addresses.js";
-import { connectClient, MemberProcess, temporaryDirectory } from "./member-process.js";
+import { MemberInProcess } from "./member-in-process.js";
+import { connectClient, lostOthers, temporaryDirectory } from "./member-process.js";
 
 const MiB = 1 << 20;
 const BLOCKS = 8;
@@ -16,7 +17,7 @@ const SETTINGS = "--discovery static --block-size 1MiB --part-size 1MiB --revali
 
 let origin: GcsEmulator;
 let directory: Awaited<ReturnType<typeof temporaryDirectory>>;
-const members: MemberProcess[] = [];
+const members: MemberInProcess[] = [];
 let client: CacheClient;
 /** Origin requests without bytes: metadata of objects, and listings. */
 let looks: string[] = [];
@@ -35,7 +36,7 @@ beforeAll(async () => {
   const names = ["cache-a", "cache-b"];
   const list = names.map((name, at) => `${name}=${hostOf(at)}:${port}/${port + 1}`).join(",");
   const started = names.map((name, at) =>
-    MemberProcess.start({
+    MemberInProcess.start({
       // Nothing listens there: these members have no S3 origin.
       endpoint: "http://127.0.0.1:1",
       cacheDirectory: join(directory.path, name),
@@ -64,13 +65,13 @@ beforeEach(() => {
 });
 
 /** Sends a GET to a member's HTTP listener. */
-async function get(member: MemberProcess, path: string, headers: Record<string, string> = {}) {
+async function get(member: MemberInProcess, path: string, headers: Record<string, string> = {}) {
   const response = await fetch(`http://${member.http}/gs/${path}`, { headers });
   return { status: response.status, headers: response.headers, bytes: Buffer.from(await response.arrayBuffer()) };
 }
 
 /** The same without decoding. */
-function getRaw(member: MemberProcess, path: string, headers: Record<string, string>) {
+function getRaw(member: MemberInProcess, path: string, headers: Record<string, string>) {
   return new Promise<{ status: number; headers: IncomingHttpHeaders; bytes: Buffer }>((resolve, reject) => {
     const sent = request(`http://${member.http}/gs/${path}`, { headers, agent: false }, (response) => {
       const chunks: Buffer[] = [];
@@ -91,7 +92,7 @@ describe("members with GCS as origin, configured by STORAGE_EMULATOR_HOST", () =
     for (let round = 0; round < 2; round++) {
       const bytes = await client.readRange("gs://bucket/a b/ü#1", 7, 2 ** 30, version);
       expect(bytes.equals(rampBytes(7, BLOCKS * MiB - 2, 3))).toBe(true);
-      const isCalm = members.every(({ lostOthers }) => lostOthers === 0);
+      const isCalm = members.every((member) => lostOthers(member) === 0);
       expect(origin.traffic.bytesSent).toBeLessThanOrEqual(isCalm ? BLOCKS * MiB + 5 : Number.POSITIVE_INFINITY);
     }
     expect(await client.stat("gs://bucket/a b/ü#1")).toMatchObject({ version, objectSize: BLOCKS * MiB + 5 });

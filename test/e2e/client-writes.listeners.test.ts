@@ -4,10 +4,9 @@ import { Readable } from "node:stream";
 import type { CacheClient, ListedObject } from "@frontcache/client";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { rampBytes } from "../emulators/s3.js";
-import { hostOf, namesOf } from "./addresses.js";
+import { namesOf } from "./addresses.js";
 import { Cluster, type Surroundings } from "./cluster.js";
 import { staticPods } from "./cluster-pods.js";
-import { frontcache } from "./command-line.js";
 
 const MEMBERS = 3;
 const MiB = 1 << 20;
@@ -21,7 +20,7 @@ let clients: CacheClient[];
 beforeAll(async () => {
   const names = namesOf(MEMBERS);
   const pods = async ({ places, port }: Surroundings) => staticPods(places, port, undefined, true);
-  cluster = await Cluster.start({ names, pods, flags: ["--writes", "anonymous"] });
+  cluster = await Cluster.start({ processes: [], names, pods, flags: ["--writes", "anonymous"] });
   clients = await Promise.all(names.map((name) => cluster.client(name)));
   cluster.origin.put("bucket", "existing", "bytes");
 });
@@ -179,48 +178,5 @@ describe("copy, delete and list", () => {
     for (const other of clients) await expect(other.readObject(url("a b"))).rejects.toMatchObject({ code: "NOT_FOUND" });
     expect(await client.deleteObjects(names.map(url))).toEqual({ deleted: names.length, failures: [] });
     expect(await listed("s3://listed")).toEqual([]);
-  });
-});
-
-describe("frontcache put, ls, cp and rm", () => {
-  const ask = (args: string[], input?: string) =>
-    frontcache(args, { FRONTCACHE_ENDPOINT: `${hostOf(0)}:${cluster.port}` }, input);
-
-  it("write files and standard input, list, copy and delete", async () => {
-    const file = join(cluster.directory.path, "report.csv");
-    await writeFile(file, "a,b\n");
-    const put = await ask(["put", file, "s3://files/in/", "--content-type", "text/csv", "--meta", "by=me", "--json"]);
-    expect([put.exitCode, put.stderr]).toEqual([0, ""]);
-    expect(JSON.parse(put.stdout.toString())).toMatchObject({ url: "s3://files/in/report.csv", bytes: 4 });
-    expect(await ask(["put", "-", "s3://files/in/input"], "from a pipe")).toMatchObject({ exitCode: 0, stderr: "" });
-    expect(await ask(["cp", "s3://files/in/input", "s3://files/out/"])).toMatchObject({ exitCode: 0, stderr: "" });
-    expect((await ask(["get", "s3://files/out/input"])).stdout.toString()).toBe("from a pipe");
-    const lines = (await ask(["ls", "s3://files/in/"])).stdout.toString().split("\n");
-    expect(lines.map((line) => line.slice(19))).toEqual([
-      expect.stringMatching(/^ +11 B {2}s3:\/\/files\/in\/input$/),
-      expect.stringMatching(/^ +4 B {2}s3:\/\/files\/in\/report\.csv$/),
-      "",
-    ]);
-    const all = JSON.parse((await ask(["ls", "s3://files", "--recursive", "--json"])).stdout.toString());
-    expect(all.entries.map((entry: ListedObject) => entry.url)).toEqual([
-      "s3://files/in/input",
-      "s3://files/in/report.csv",
-      "s3://files/out/input",
-    ]);
-    expect((await ask(["rm", "s3://files/", "--prefix", "--dry-run"])).stdout.toString()).toBe("objects: 3\n");
-    expect((await ask(["rm", "s3://files/", "--prefix"])).stdout.toString()).toBe("deleted: 3\nfailed:  0\n");
-    expect((await ask(["ls", "s3://files"])).stdout.toString()).toBe("");
-  });
-
-  it("print one line for what cannot be done", async () => {
-    expect(await ask(["put", "none", "s3://files/none"])).toMatchObject({
-      exitCode: 1,
-      stderr: expect.stringMatching(/^frontcache: .*none.*\n$/),
-    });
-    expect(await ask(["put", "-", "s3://files/"])).toMatchObject({ exitCode: 2 });
-    expect(await ask(["put", "-", "s3://files/x", "--meta", "novalue"])).toMatchObject({ exitCode: 2 });
-    expect(await ask(["cp", "s3://files/none", "s3://files/to"])).toMatchObject({ exitCode: 3 });
-    expect(await ask(["put", "-", "s3://bucket/existing", "--if-missing"], "other")).toMatchObject({ exitCode: 1 });
-    expect((await ask(["get", "s3://bucket/existing"])).stdout.toString()).toBe("bytes");
   });
 });

@@ -27,7 +27,7 @@ describe("a cluster whose origin does not answer, or answers late", () => {
     // Every record has expired when it is read.
     const flags = ["--revalidate-after", "1ms"];
     const pods = async ({ places, port }: Surroundings) => staticPods(places, port, () => places, true);
-    cluster = await Cluster.start({ names: namesOf(3), pods, flags });
+    cluster = await Cluster.start({ processes: [], names: namesOf(3), pods, flags });
     objects = cluster.put(OBJECTS, 1);
     await readAll(await cluster.client(), objects);
   });
