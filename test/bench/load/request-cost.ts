@@ -26,13 +26,18 @@ export interface RequestSize {
   readonly objectBytes?: number;
   /** Requests have no Range: the object has `length` bytes. */
   readonly isWhole?: boolean;
+  /**
+   * The warm-up of each target goes on until it has answered so many requests: V8 compiles what has run often, and a busy machine runs
+   * less in a second. Absent: the time is enough.
+   */
+  readonly warmUpRequests?: number;
 }
 
 export const REQUEST_SIZES: readonly RequestSize[] = [
-  { title: "4 KiB", length: 4 * KiB, connections: 64 },
-  { title: "64 KiB", length: 64 * KiB, connections: 64 },
-  { title: "1 MiB", length: MiB, connections: 64 },
-  { title: "16 MiB", length: 16 * MiB, connections: 64 },
+  { title: "4 KiB", length: 4 * KiB, connections: 64, warmUpRequests: 40_000 },
+  { title: "64 KiB", length: 64 * KiB, connections: 64, warmUpRequests: 20_000 },
+  { title: "1 MiB", length: MiB, connections: 64, warmUpRequests: 4_000 },
+  { title: "16 MiB", length: 16 * MiB, connections: 64, warmUpRequests: 4_000 },
 ];
 
 /** Medians of the rounds. */
@@ -51,19 +56,14 @@ export interface Rounds {
   readonly rounds: number;
   readonly seconds: number;
   readonly warmUpSeconds: number;
-  /**
-   * The warm-up of each target goes on until it has answered so many requests, since V8 compiles what has run often, and a busy machine runs
-   * less in a second. Absent: the time is enough.
-   */
-  readonly warmUpRequests?: number | undefined;
 }
 
 /** Requests ranges, or whole objects, from each target, round by round; every other round in reverse order. */
 export async function requestCosts(
   load: LoadGenerator,
   targets: readonly Target[],
-  { length, connections, objectBytes = 16 * MiB, isWhole = false }: RequestSize,
-  { rounds, seconds, warmUpSeconds, warmUpRequests = 0 }: Rounds,
+  { length, connections, objectBytes = 16 * MiB, isWhole = false, warmUpRequests = 0 }: RequestSize,
+  { rounds, seconds, warmUpSeconds }: Rounds,
 ): Promise<Map<string, RequestCost>> {
   const costs = new Map<string, Omit<RequestCost, "spread">[]>(targets.map(({ name }) => [name, []]));
   const cpuList = canPin() ? OTHER_CPUS : undefined;

@@ -14,13 +14,6 @@ const OWNER_MAPPED = `${OURS}, asked at an owner with --sendfile false`;
 const FORWARDED = `${OURS}, forwarded to the owner`;
 const NGINX = "nginx, proxying to nginx's slice cache";
 const ROUNDS = { rounds: 5, seconds: 1, warmUpSeconds: 3 };
-/** As many requests as V8 takes to compile what both members run for each of them. */
-const WARM_UP_REQUESTS: Readonly<Record<string, number>> = {
-  "4 KiB": 40_000,
-  "64 KiB": 20_000,
-  "1 MiB": 4_000,
-  "16 MiB": 300,
-};
 /** Large responses fill the socket with few connections. */
 const CONNECTIONS: Readonly<Record<string, number>> = { "1 MiB": 16, "16 MiB": 4 };
 /** CPU of all members for a forwarded request over the owner's own. */
@@ -84,7 +77,7 @@ export const benchmark: Benchmark = {
     const bars: Bar[] = [];
     for (const each of REQUEST_SIZES) {
       const size = { ...each, connections: CONNECTIONS[each.title] ?? each.connections };
-      const costs = await requestCosts(load, targets, size, { ...ROUNDS, warmUpRequests: WARM_UP_REQUESTS[size.title] });
+      const costs = await requestCosts(load, targets, size, ROUNDS);
       const value = costs.get(FORWARDED)!.cpuUs / costs.get(OWNER_MAPPED)!.cpuUs;
       tables.push(requestCostTable(size, costs));
       figures.push({

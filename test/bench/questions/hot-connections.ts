@@ -19,7 +19,6 @@ const BARE_NET = "bare net server, slices of a Buffer";
 const NODE_HTTP = "plain node:http, slices of a Buffer";
 const NGINX_FILES = "nginx, static file";
 const NGINX_SLICES = "nginx, slice cache";
-/** The warm-up is as long as V8 takes to compile the code that sends parts of 16 MiB. */
 const ROUNDS = { rounds: 5, seconds: 1, warmUpSeconds: 3 };
 /** CPU of a member over that of other servers. The other servers that are shown have no target. */
 const AT_MOST: Readonly<Record<string, Readonly<Record<string, number>>>> = {
