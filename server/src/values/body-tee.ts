@@ -5,6 +5,11 @@ import type { Clock } from "../runtime/clock.js";
 export interface BodyPieces extends AsyncIterable<Uint8Array> {
   /** A piece is not used any more. Called in the order of the pieces, or not at all. Absent: nobody waits for it. */
   taken?(piece: Uint8Array): void;
+  /**
+   * Receives the next bytes into memory, in place of iterating. Resolves with their number when the memory is full, or nothing followed for
+   * some milliseconds; with 0 at the end of the body. Absent: iterate.
+   */
+  receive?(target: Uint8Array): Promise<number>;
 }
 
 /** The same body, of which `onPiece` gets each piece before it is used, and `onEnd` is called at its end. Both may throw. */

@@ -15,10 +15,13 @@ export interface DraftOptions {
   readonly isCopy: boolean;
   /** The value must not exist when the draft is finished. */
   readonly isExclusive: boolean;
-  readonly blocks: ValueBlocks;
+  readonly blocks: Pick<ValueBlocks, "geometry" | "write" | "drop" | "pin" | "remove">;
   readonly memory: WriteMemory;
   readonly nowMs: () => number;
 }
+
+/** Segments that are written to the disk while more are received. The block store combines those that wait for each other. */
+const RUNNING_SEGMENTS = 3;
 
 /** A value that is being written. Whole segments go to the block store; the others are in memory. */
 export class Draft {
@@ -30,6 +33,8 @@ export class Draft {
   isFinishing = false;
   #end: "ready" | CacheError | undefined;
   readonly #buffers = new Map<number, Buffer>();
+  /** Segments that came in one piece: their buffer is the piece, not memory of the draft. */
+  readonly #borrowed = new Set<number>();
   readonly #stored = new Set<number>();
   readonly #pins = new Map<number, BlockPin>();
   readonly #tails = new TransientMap<Promise<void>>();
@@ -52,7 +57,9 @@ export class Draft {
   /** Takes bytes from an offset on, as they arrive. Resolves with their number when all are in memory or on the disk. */
   async writeAll(offset: number, bytes: Uint8Array | BodyPieces): Promise<number> {
     const { segmentBytes } = this.#geometry;
-    // While a segment is written to the disk, the next one is received.
+    // Bytes of an upload may replace others of the same block, so its segments are written one after the other.
+    const mostBytes = (this.options.isUpload ? 1 : RUNNING_SEGMENTS) * segmentBytes;
+    // While segments are written to the disk, the next ones are received.
     const running: { readonly written: Promise<void>; readonly piece: Uint8Array }[] = [];
     const body: BodyPieces | undefined = bytes instanceof Uint8Array ? undefined : bytes;
     let [at, runningBytes] = [offset, 0];
@@ -63,7 +70,7 @@ export class Draft {
         running.push({ written, piece });
         at += piece.length;
         runningBytes += piece.length;
-        while (runningBytes > segmentBytes) {
+        while (runningBytes > mostBytes) {
           const oldest = running.shift()!;
           await oldest.written;
           runningBytes -= oldest.piece.length;
@@ -169,8 +176,20 @@ export class Draft {
 
   async #writeSegment(segment: number, from: number, piece: Uint8Array): Promise<void> {
     if (this.#end !== undefined) throw this.#gone();
-    const buffer = this.#buffers.get(segment) ?? (await this.#open(segment));
-    buffer.set(piece, from);
+    let buffer = this.#buffers.get(segment);
+    if (buffer === undefined && !this.#stored.has(segment) && piece.length === this.#lengthOf(segment)) {
+      buffer = Buffer.from(piece.buffer, piece.byteOffset, piece.length);
+      this.#buffers.set(segment, buffer);
+      this.#borrowed.add(segment);
+    } else {
+      if (buffer === undefined) buffer = await this.#open(segment);
+      else if (this.#borrowed.has(segment)) {
+        // It could not be stored. The body's memory must not be changed.
+        buffer = Buffer.from(buffer);
+        this.#buffers.set(segment, buffer);
+      }
+      buffer.set(piece, from);
+    }
     const start = segment * this.#geometry.segmentBytes;
     this.spans.add(start + from, start + from + piece.length);
     if (this.spans.has(start, start + buffer.length)) await this.#store(segment, undefined);
@@ -183,7 +202,7 @@ export class Draft {
     const length = this.#lengthOf(segment);
     let buffer = memory.take(length);
     if (buffer === undefined) {
-      const [oldest] = this.#buffers.keys();
+      const oldest = [...this.#buffers.keys()].find((each) => !this.#borrowed.has(each));
       if (isUpload && oldest !== undefined) await this.#spill(oldest);
       buffer = memory.take(length);
     }
@@ -256,7 +275,7 @@ export class Draft {
     const buffer = this.#buffers.get(segment);
     if (buffer === undefined) return;
     this.#buffers.delete(segment);
-    this.options.memory.give(buffer);
+    if (!this.#borrowed.delete(segment)) this.options.memory.give(buffer);
   }
 
   #placeOf(segment: number): { readonly block: number; readonly index: number } {

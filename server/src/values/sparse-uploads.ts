@@ -4,10 +4,10 @@ import { watched } from "./body-tee.js";
 import type { HolderCalls } from "./holder-calls.js";
 import type { HybridClock } from "./hybrid-clock.js";
 import { SpanSet } from "./span-set.js";
-import { sendToAll } from "./step-sending.js";
+import { type Sent, sendToAll } from "./step-sending.js";
 import type { ValueBuckets } from "./value-buckets.js";
 import { entryOf, expiryOf } from "./value-entry.js";
-import type { Placement } from "./value-members.js";
+import type { Placement, StepBytes } from "./value-members.js";
 import { MOST_ATTEMPTS } from "./value-puts.js";
 import type { ValueService } from "./value-service.js";
 import { conflictOf, OlderVersion, ValueWriter } from "./value-writer.js";
@@ -78,13 +78,27 @@ export class SparseUploads {
     const count = ({ length }: Uint8Array): void => {
       this.counts.bytesWritten += length;
     };
-    if (bytes instanceof Uint8Array) count(bytes);
-    const sent = bytes instanceof Uint8Array ? bytes : watched(bytes, count);
     const write = { url, version: "", offset, data: Buffer.alloc(0) };
-    const { answered, failed } = await sendToAll(placement.holders(url), { write }, sent, { service, clock, signal });
-    const full = isPinned === true ? failed.find(({ error }) => error.code === "RESOURCE_EXHAUSTED") : undefined;
-    if (full !== undefined) throw full.error;
-    return completionOf(calls.atLeastOne(url, answered, failed));
+    const send = async (sent: StepBytes): Promise<Sent> => {
+      const written = await sendToAll(placement.holders(url), { write }, sent, { service, clock, signal });
+      const full = isPinned === true ? written.failed.find(({ error }) => error.code === "RESOURCE_EXHAUSTED") : undefined;
+      if (full !== undefined) throw full.error;
+      return written;
+    };
+    if (bytes instanceof Uint8Array) {
+      count(bytes);
+      const { answered, failed } = await send(bytes);
+      return completionOf(calls.atLeastOne(url, answered, failed));
+    }
+    const received = service.bodies.inSegments(bytes, offset);
+    let isFree = false;
+    try {
+      const { answered, failed } = await send(watched(received.bytes, count));
+      isFree = failed.length === 0;
+      return completionOf(calls.atLeastOne(url, answered, failed));
+    } finally {
+      received.release(isFree);
+    }
   }
 
   /** As `Values.completion`. */

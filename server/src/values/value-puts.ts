@@ -4,7 +4,7 @@ import type { HolderCalls } from "./holder-calls.js";
 import type { HybridClock } from "./hybrid-clock.js";
 import type { ValueBuckets } from "./value-buckets.js";
 import { deletedEntry, entryOf } from "./value-entry.js";
-import type { Placement } from "./value-members.js";
+import type { Placement, StepBytes } from "./value-members.js";
 import type { ValueService } from "./value-service.js";
 import { conflictOf, OlderVersion, ValueWriter } from "./value-writer.js";
 import { type ConflictReason, checkSize, type PutRequest, type ValueInfo, type ValueRequest } from "./values.js";
@@ -41,21 +41,22 @@ export class ValuePuts {
     const { buckets, service } = this.#options;
     buckets.forWrite(request);
     const size = sizeOf(request, body);
-    const isGathered = size !== undefined && size <= WHOLE_BYTES && !(body instanceof Uint8Array);
-    const whole = isGathered ? await service.wholeBodies.gather(request.url, body, size) : undefined;
-    if (whole === undefined) return (await this.#put(request, body, size)).info;
+    if (body instanceof Uint8Array) return (await this.#put(request, body, size)).info;
+    const { bodies } = service;
+    const whole = size !== undefined && size <= WHOLE_BYTES ? await bodies.whole(request.url, body, size) : undefined;
+    const received = whole ?? bodies.inSegments(body, 0);
     let isFree = false;
     try {
-      const put = await this.#put(request, whole.bytes, size);
+      const put = await this.#put(request, received.bytes, size);
       isFree = put.isTakenByAll;
       return put.info;
     } finally {
-      whole.release(isFree);
+      received.release(isFree);
     }
   }
 
   /** Writes a body. `isTakenByAll`: no member uses its memory any more. */
-  async #put(request: PutRequest, body: Uint8Array | AsyncIterable<Uint8Array>, size: number | undefined): Promise<Put> {
+  async #put(request: PutRequest, body: StepBytes, size: number | undefined): Promise<Put> {
     const { buckets, service, placement, versions, clock, calls } = this.#options;
     const { url, ifNoneMatch, whileWritten, signal } = request;
     const bucket = buckets.forWrite(request);
@@ -123,7 +124,7 @@ function sizeOf({ url, size }: PutRequest, body: Uint8Array | AsyncIterable<Uint
 }
 
 /** Sends a body of more than one piece, and completes the value. Resolves with its size. */
-async function sendAll(writer: ValueWriter, body: Uint8Array | AsyncIterable<Uint8Array>): Promise<number> {
+async function sendAll(writer: ValueWriter, body: StepBytes): Promise<number> {
   try {
     const written = await writer.send(body);
     await writer.commit(written);

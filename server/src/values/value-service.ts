@@ -8,7 +8,7 @@ import { answerOf, type Placement, type StepBytes, type ValueMembers } from "./v
 import { readPiece } from "./value-pieces.js";
 import { READ_PIECE_BYTES } from "./value-reads.js";
 import { parseValueUrl, type ValueEvent } from "./values.js";
-import { WholeBodies } from "./write-memory.js";
+import { ReceivedBodies } from "./write-memory.js";
 
 /** How long another member may take for one step. */
 export const CALL_TIMEOUT_MS = 30_000;
@@ -33,11 +33,12 @@ export interface ValueServiceOptions {
 export class ValueService {
   readonly monitors = new Monitors();
   readonly copies: ValueCopies;
-  readonly wholeBodies = new WholeBodies();
+  readonly bodies: ReceivedBodies;
   readonly #options: ValueServiceOptions;
 
   constructor(options: ValueServiceOptions) {
     this.#options = options;
+    this.bodies = new ReceivedBodies(options.holder.blocks.geometry.segmentBytes);
     this.copies = new ValueCopies({ ...options, service: this });
   }
 

@@ -1,5 +1,6 @@
 import { CacheError, type ValueEntry } from "@frontcache/proto";
 import type { BodyPieces } from "./body-tee.js";
+import type { StepBytes } from "./value-members.js";
 
 /** Memory of a member for bytes of one kind that are being written. */
 const MOST_BYTES = 128 << 20;
@@ -35,34 +36,42 @@ export const WHOLE_BYTES = 1 << 20;
 /** Smaller bodies are gathered in memory of their own. */
 const LEAST_REUSED_BYTES = 64 << 10;
 
-/** A body that was gathered in memory. */
-export interface WholeBody {
-  readonly bytes: Buffer;
-  /** Call it once. `isFree`: nobody uses the bytes any more. */
+/** A body that is received into memory which is used again. */
+export interface ReceivedBody<Bytes extends StepBytes = StepBytes> {
+  readonly bytes: Bytes;
+  /** Call it once, when the write has ended. `isFree`: nobody uses any of the bytes any more. */
   release(isFree: boolean): void;
 }
 
-/** Gathers bodies of at most `WHOLE_BYTES` in memory. */
-export class WholeBodies {
+/** Receives the bodies of values that clients and members write. */
+export class ReceivedBodies {
   readonly #memory = new WriteMemory();
+  readonly #segmentBytes: number;
 
-  /** Resolves with a body of `size` bytes; undefined: too much memory is used. Rejects if the body has another size. */
-  async gather(url: string, body: BodyPieces, size: number): Promise<WholeBody | undefined> {
+  constructor(segmentBytes: number) {
+    this.#segmentBytes = segmentBytes;
+  }
+
+  /** Receives a body as it arrives. `offset`: of the body in its value. */
+  inSegments(body: BodyPieces, offset: number): ReceivedBody<BodyPieces> {
+    const bytes = new SegmentedBody(body, offset, { memory: this.#memory, segmentBytes: this.#segmentBytes });
+    return { bytes, release: (isFree) => bytes.release(isFree) };
+  }
+
+  /**
+   * Resolves with the whole body of `size` bytes, at most `WHOLE_BYTES`; undefined: too much memory is used. Rejects if the body has another
+   * size.
+   */
+  async whole(url: string, body: BodyPieces, size: number): Promise<ReceivedBody<Buffer> | undefined> {
     const isReused = size >= LEAST_REUSED_BYTES;
     const memory = isReused ? this.#memory.take(WHOLE_BYTES) : Buffer.allocUnsafe(size);
     if (memory === undefined) return undefined;
     const release = (isFree: boolean): void => {
       if (isReused) this.#memory.give(memory, isFree);
     };
-    let at = 0;
     try {
-      for await (const piece of body) {
-        if (at + piece.length > size) throw wrongSize({ url, size }, at + piece.length);
-        memory.set(piece, at);
-        at += piece.length;
-        body.taken?.(piece);
-      }
-      if (at < size) throw wrongSize({ url, size }, at);
+      const bytes = await receiveAll(body, memory.subarray(0, size));
+      if (bytes !== size) throw wrongSize({ url, size }, bytes);
     } catch (error) {
       release(true);
       throw error;
@@ -70,6 +79,89 @@ export class WholeBodies {
     return { bytes: memory.subarray(0, size), release };
   }
 }
+
+/** Fills memory with a body. Resolves with the number of its bytes; with a larger one than the memory has if more follow. */
+async function receiveAll(body: BodyPieces, target: Uint8Array): Promise<number> {
+  let at = 0;
+  if (body.receive === undefined) {
+    for await (const piece of body) {
+      if (at + piece.length > target.length) return at + piece.length;
+      target.set(piece, at);
+      at += piece.length;
+      body.taken?.(piece);
+    }
+    return at;
+  }
+  try {
+    for (;;) {
+      const isFull = at === target.length;
+      const bytes = await body.receive(isFull ? Buffer.allocUnsafe(1) : target.subarray(at));
+      if (bytes === 0) return at;
+      at += bytes;
+      if (isFull) return at;
+    }
+  } finally {
+    await body[Symbol.asyncIterator]().return?.();
+  }
+}
+
+/**
+ * A body whose pieces are received into memory that is used again, cut where segments begin: members store and send these pieces without
+ * a copy. A body that cannot be received into memory keeps its pieces.
+ */
+class SegmentedBody implements BodyPieces {
+  readonly #body: BodyPieces;
+  readonly #memory: WriteMemory;
+  readonly #segmentBytes: number;
+  /** Bytes from the beginning of a segment to the next ones. */
+  #at: number;
+  /** The memory of pieces that may be used, in the order of the pieces. */
+  readonly #used: Buffer[] = [];
+
+  /** `offset`: of the body in its value. */
+  constructor(body: BodyPieces, offset: number, { memory, segmentBytes }: { memory: WriteMemory; segmentBytes: number }) {
+    this.#body = body;
+    this.#memory = memory;
+    this.#segmentBytes = segmentBytes;
+    this.#at = offset % segmentBytes;
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void> {
+    const body = this.#body;
+    if (body.receive === undefined) {
+      yield* body;
+      return;
+    }
+    try {
+      for (;;) {
+        const left = this.#segmentBytes - this.#at;
+        const memory = this.#memory.take(this.#segmentBytes);
+        // If too much memory is used, small pieces take their way through memory of their own.
+        const target = memory?.subarray(0, left) ?? Buffer.allocUnsafeSlow(Math.min(left, SMALL_PIECE_BYTES));
+        if (memory !== undefined) this.#used.push(memory);
+        const bytes = await body.receive(target);
+        if (bytes === 0) return;
+        this.#at = (this.#at + bytes) % this.#segmentBytes;
+        yield target.subarray(0, bytes);
+      }
+    } finally {
+      await body[Symbol.asyncIterator]().return?.();
+    }
+  }
+
+  taken(piece: Uint8Array): void {
+    if (this.#body.receive === undefined) this.#body.taken?.(piece);
+    const at = this.#used.findIndex(({ buffer }) => buffer === piece.buffer);
+    if (at >= 0) this.#memory.give(this.#used.splice(at, 1)[0]!);
+  }
+
+  /** As `ReceivedBody.release`. */
+  release(isFree: boolean): void {
+    for (const memory of this.#used.splice(0)) this.#memory.give(memory, isFree);
+  }
+}
+
+const SMALL_PIECE_BYTES = 64 << 10;
 
 /** The error of a body of another length than was announced. */
 export function wrongSize({ url, size }: Pick<ValueEntry, "url" | "size">, sent: number): CacheError {

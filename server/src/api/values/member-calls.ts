@@ -33,14 +33,16 @@ async function answerCall(context: HttpContext, call: ValueCall, service: ValueS
     throw new CacheError("INVALID_ARGUMENT", `a value that is sent whole has at most ${WHOLE_BYTES} bytes, and says how many`);
   }
   // Its sender may repeat the request: it begins when all bytes are here.
-  const whole = call.begin === undefined ? undefined : await service.wholeBodies.gather(urlOf(call), body, size!);
+  const { bodies } = service;
+  const whole = call.begin === undefined ? undefined : await bodies.whole(urlOf(call), body, size!);
+  const received = whole ?? bodies.inSegments(body, call.write?.offset ?? 0);
   let isFree = false;
   try {
-    const answer = await service.answer(call, context.signal, whole?.bytes ?? body);
+    const answer = await service.answer(call, context.signal, received.bytes);
     isFree = true;
     return { headers: ["Content-Type", "text/plain"], body: Buffer.from(encoded(answer)) };
   } finally {
-    whole?.release(isFree);
+    received.release(isFree);
   }
 }
 
