@@ -75,6 +75,11 @@ describe("an origin's answer", () => {
     expect(answer({}, { ...range, version: "v2" }).open).toThrow(expect.objectContaining({ code: "FAILED_PRECONDITION" }));
   });
 
+  it("has the version and the type of its head, whatever characters they contain", () => {
+    const named = { version: `${"v".repeat(40)}\u00e9\u20ac`, contentType: "text/plain; title=\u00e9\u20ac" };
+    for (let answers = 0; answers < 2; answers++) expect(answer(named).open().info).toMatchObject(named);
+  });
+
   it("is accepted as a whole object if the range covers all of it", () => {
     const whole = { status: 200, contentRange: undefined, contentLength: 50 };
     expect(answer(whole, { offset: 0, length: 50 }).open().info.objectSize).toBe(50);

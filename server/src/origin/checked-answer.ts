@@ -43,6 +43,25 @@ export type InfoHead = Pick<RangeHead, "version" | "contentType" | "lastModified
 /** Lists of headers that several objects have alike, such as the encryption of their bucket. Each is kept once. */
 const shared = new BoundedMap<ObjectHeaders, ObjectHeaders>(1_000);
 
+/** Media types. Each is kept once. */
+const types = new BoundedMap<string, string>(1_000);
+
+/** V8 copies shorter parts of a string. Longer ones refer to it. */
+const MIN_REFERRING_LENGTH = 13;
+
+/** Returns a copy of a part of an answer's head. The part itself would keep the whole head in memory as long as the object is cached. */
+function copied(text: string): string {
+  return text.length < MIN_REFERRING_LENGTH ? text : Buffer.from(text).toString();
+}
+
+function keptType(type: string): string {
+  const known = types.get(type);
+  if (known !== undefined) return known;
+  const kept = copied(type);
+  types.set(kept, kept);
+  return kept;
+}
+
 /** The headers of an object among those of an answer. */
 export function objectHeadersOf(
   ref: ObjectRef,
@@ -87,8 +106,8 @@ export function checkedInfo(ref: ObjectRef, objectSize: number | undefined, head
   if (/\p{Cc}/u.test(version)) throw new UnusableAnswer(ref, "names a version with control characters");
   if (objectSize === undefined || !Number.isSafeInteger(objectSize))
     throw new UnusableAnswer(ref, "does not name the object's size");
-  const info: { -readonly [Name in keyof ObjectInfo]: ObjectInfo[Name] } = { version, objectSize };
-  if (contentType !== undefined && contentType.length <= MAX_TYPE_LENGTH) info.contentType = contentType;
+  const info: { -readonly [Name in keyof ObjectInfo]: ObjectInfo[Name] } = { version: copied(version), objectSize };
+  if (contentType !== undefined && contentType.length <= MAX_TYPE_LENGTH) info.contentType = keptType(contentType);
   if (lastModifiedMs !== undefined && Number.isFinite(lastModifiedMs)) info.lastModifiedMs = lastModifiedMs;
   if (headers !== undefined) info.headers = headers;
   if (lacks !== undefined) info.lacks = lacks;
