@@ -6,6 +6,7 @@ import { LongestFirst } from "./test/tiers/longest-first.js";
 import { type Tier, tiers } from "./test/tiers/tiers.js";
 
 const file = (path: string): string => join(import.meta.dirname, path);
+const compareBytes = file("test/tiers/compare-bytes.ts");
 
 /** What a package exports, and its test support, by the sources instead of by the build. */
 function sourcesOf(name: string): { find: RegExp; replacement: string }[] {
@@ -62,19 +63,21 @@ export default defineConfig({
           file("test/tiers/forbid-processes.ts"),
           file("test/tiers/forbid-listening.ts"),
           file("test/tiers/property-seed.ts"),
+          compareBytes,
         ],
       }),
       project("listeners", {
         sequence: { groupOrder: 1 },
         // They wait for sockets and timers, too.
         maxWorkers: 3,
-        setupFiles: [file("test/tiers/forbid-processes.ts")],
+        setupFiles: [file("test/tiers/forbid-processes.ts"), compareBytes],
       }),
       project("processes", {
         sequence: { groupOrder: 2 },
         // They wait for processes and timers more than they compute.
         maxWorkers: 3,
         globalSetup: file("test/tiers/bundled-program.ts"),
+        setupFiles: [compareBytes],
         env: { TESTED_PROGRAM: bundledProgram },
       }),
     ],

@@ -20,6 +20,15 @@ describe("the tiers", () => {
     expect(longest.filter((path) => !existsSync(join(root, path)))).toEqual([]);
   });
 
+  it("compare byte arrays by their bytes and types", () => {
+    const bytes = Buffer.alloc(1 << 20, 7);
+    expect({ bytes }).toEqual({ bytes: Buffer.from(bytes) });
+    expect(bytes).not.toEqual(Buffer.concat([bytes.subarray(1), Buffer.of(8)]));
+    expect(bytes).not.toEqual(bytes.subarray(1));
+    expect(Buffer.of(1)).not.toEqual(Uint8Array.of(1));
+    expect(Buffer.of(1)).toEqual(expect.any(Buffer));
+  });
+
   it("fail a unit test that listens", () => {
     expect(() => createServer().listen(0)).toThrow("must end with .listeners.test.ts");
     expect(() => createHttpServer().listen(0, "127.0.0.1")).toThrow("must end with .listeners.test.ts");

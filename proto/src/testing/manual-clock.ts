@@ -12,7 +12,8 @@ const MOST_STEPS = 1_000_000;
 /** The fake of both Clock ports: time stands still until a test advances it. */
 export class ManualClock {
   #nowMs: number;
-  #waits: Wait[] = [];
+  /** In the order in which they fire. Simulations set millions of timers. */
+  readonly #waits: Wait[] = [];
   #order = 0;
   #wallOffsetMs = 0;
 
@@ -31,10 +32,8 @@ export class ManualClock {
 
   after(delayMs: number, callback: () => void): () => void {
     const wait = { dueMs: this.#nowMs + delayMs, order: this.#order++, callback };
-    this.#waits.push(wait);
-    return () => {
-      this.#waits = this.#waits.filter((other) => other !== wait);
-    };
+    this.#waits.splice(this.#indexOf(wait), 0, wait);
+    return () => this.#remove(wait);
   }
 
   /** Always 0.5. */
@@ -54,18 +53,17 @@ export class ManualClock {
 
   /** Milliseconds until the next timer fires; undefined if there is none. */
   get nextInMs(): number | undefined {
-    const next = this.#next();
+    const next = this.#waits[0];
     return next === undefined ? undefined : next.dueMs - this.#nowMs;
   }
 
   /** Advances time, and fires due timers in order, each at its own time. Their callbacks may start timers. */
   advance(byMs: number): void {
     const endMs = this.#nowMs + byMs;
-    for (let next = this.#next(); next !== undefined && next.dueMs <= endMs; next = this.#next()) {
-      const due = next;
-      this.#waits = this.#waits.filter((other) => other !== due);
-      this.#nowMs = Math.max(this.#nowMs, due.dueMs);
-      due.callback();
+    for (let next = this.#waits[0]; next !== undefined && next.dueMs <= endMs; next = this.#waits[0]) {
+      this.#waits.shift();
+      this.#nowMs = Math.max(this.#nowMs, next.dueMs);
+      next.callback();
     }
     this.#nowMs = endMs;
   }
@@ -73,12 +71,8 @@ export class ManualClock {
   /** Lets time pass while the process does not run: timers that became due fire late, each once. */
   stall(forMs: number): void {
     this.#nowMs += forMs;
-    const due = this.#waits.filter(({ dueMs }) => dueMs <= this.#nowMs).sort((a, b) => a.dueMs - b.dueMs || a.order - b.order);
-    for (const wait of due) {
-      if (!this.#waits.includes(wait)) continue;
-      this.#waits = this.#waits.filter((other) => other !== wait);
-      wait.callback();
-    }
+    const due = this.#waits.filter(({ dueMs }) => dueMs <= this.#nowMs);
+    for (const wait of due) if (this.#remove(wait)) wait.callback();
   }
 
   /**
@@ -99,11 +93,23 @@ export class ManualClock {
     throw new Error("the work waits for something other than this clock");
   }
 
-  #next(): Wait | undefined {
-    let next = this.#waits[0];
-    for (const wait of this.#waits) {
-      if (wait.dueMs < next!.dueMs || (wait.dueMs === next!.dueMs && wait.order < next!.order)) next = wait;
+  /** Returns whether the timer was still pending. */
+  #remove(wait: Wait): boolean {
+    const at = this.#indexOf(wait);
+    if (this.#waits[at] !== wait) return false;
+    this.#waits.splice(at, 1);
+    return true;
+  }
+
+  /** The index of a pending timer, or where a new one belongs. */
+  #indexOf({ dueMs, order }: Wait): number {
+    let [low, high] = [0, this.#waits.length];
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      const other = this.#waits[middle]!;
+      if (other.dueMs < dueMs || (other.dueMs === dueMs && other.order < order)) low = middle + 1;
+      else high = middle;
     }
-    return next;
+    return low;
   }
 }

@@ -273,7 +273,7 @@ describe("a principal with origin credentials of its own", () => {
           }
           await close();
         }),
-        { numRuns: 200 },
+        { numRuns: 100 },
       );
     },
   );

@@ -5,6 +5,7 @@ import type { BlockId, FilledSegment } from "../storage/block.js";
 import type { BlockStore, BlockStoreOptions } from "../storage/block-store.js";
 import { openTestStore } from "./member-fixture.js";
 import { MemoryDisk } from "./memory-disk.js";
+import { rampBytes } from "./origin/ramp.js";
 import { storageFaults } from "./storage-invariants.js";
 
 const KiB = 1 << 10;
@@ -14,9 +15,7 @@ export const testGeometry: Geometry = { blockBytes: 64 * KiB, segmentBytes: 8 * 
 
 /** Returns bytes of a test object: a ramp modulo a prime, so that any byte proves its offset. `seed` distinguishes versions. */
 export function testBytes(offset: number, length: number, seed = 0): Buffer {
-  const bytes = Buffer.allocUnsafe(length);
-  for (let at = 0; at < length; at++) bytes[at] = (offset + at + seed * 17) % 251;
-  return bytes;
+  return rampBytes(offset, length, seed * 17);
 }
 
 /** Returns whether bytes are those of a test object at `offset`; false for undefined. */

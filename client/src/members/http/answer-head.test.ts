@@ -138,7 +138,7 @@ describe("a response header", () => {
           }
         },
       ),
-      { numRuns: 3_000 },
+      { numRuns: 1_500 },
     );
   });
 
