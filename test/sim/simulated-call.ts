@@ -188,6 +188,11 @@ export class MemberEnd<Request, Response> extends EventEmitter {
     this.#send("metadata", metadata);
   }
 
+  /** Messages that wait for the window. */
+  get writableLength(): number {
+    return this.#stopped.length;
+  }
+
   write(message: Response, written: () => void = () => {}): boolean {
     this.#send("data", this.#copy(message));
     if (this.#inWindow < WINDOW_MESSAGES) queueMicrotask(written);
@@ -198,6 +203,17 @@ export class MemberEnd<Request, Response> extends EventEmitter {
   end(): void {
     this.#send("end", undefined);
     this.#done();
+  }
+
+  /** As grpc-js's Writable sends a message. */
+  _write(message: Response, _encoding: BufferEncoding, written: () => void): void {
+    this.write(message, written);
+  }
+
+  /** As grpc-js's Writable sends the status. */
+  _final(done: () => void): void {
+    this.end();
+    done();
   }
 
   /** The answer of a unary call. */
