@@ -114,6 +114,7 @@ export class ReplicatedValues implements Values {
     values.#work.every(SWEEP_MS, () => own.holder.sweep());
     values.#work.every(ALIVE_MS, async () => journal.alive());
     values.#work.every(values.#sync.intervalMs, () => values.#sync.round());
+    values.#work.every(values.#sync.intervalMs, () => values.#sync.copy());
     return values;
   }
 

@@ -18,8 +18,6 @@ const CHANGES_TIMEOUT_MS = 5_000;
 const MOST_PAGES = 50;
 /** Values that are copied at a time. */
 const COPIES = 16;
-/** How long one round begins copies: the next round must follow before this member's knowledge is too old. */
-const COPYING_MS = 1_000;
 /** Values of which one round asks whether others have them. */
 const DROPS_A_ROUND = 200;
 
@@ -89,7 +87,7 @@ export class ValueSync implements Freshness {
     return placement.everyOther(url, (name) => (this.#peers.get(name)?.completeAtMs ?? Number.NEGATIVE_INFINITY) > leastMs);
   }
 
-  /** One round: changes of all others, copies, and values that others keep now. Never rejects. */
+  /** One round: changes of all others, and values that others keep now. Never rejects. */
   async round(): Promise<void> {
     const { members, placement } = this.#options;
     const { state } = placement;
@@ -102,7 +100,6 @@ export class ValueSync implements Freshness {
     for (const name of this.#peers.keys()) if (!others.some((member) => member.name === name)) this.#peers.delete(name);
     await this.#forgetIfLongAway(others);
     await Promise.all(others.map((member) => this.#ask(member).catch(() => {})));
-    await this.#copy();
     await this.#dropSurplus().catch(() => {});
   }
 
@@ -165,7 +162,11 @@ export class ValueSync implements Freshness {
     if (entry.present && placement.isHolder(url)) this.#requested.set(url, { entry, source });
   }
 
-  async #copy(): Promise<void> {
+  /**
+   * Copies what this member lacks. Never rejects. Runs beside the rounds: while many values are copied, the member must not lose sight of
+   * the others' changes.
+   */
+  async copy(): Promise<void> {
     const { holder, placement, signal } = this.#options;
     await forEachConcurrent(this.#due(), COPIES, async ({ entry, source }) => {
       const { url, version } = entry;
@@ -188,14 +189,13 @@ export class ValueSync implements Freshness {
     });
   }
 
-  /** Values to copy in this round, none of a bucket that is full for now. */
+  /** Values to copy, none of a bucket that is full for now. */
   *#due(): Generator<{ readonly entry: ValueEntry; readonly source: MemberInfo }> {
     const nowMs = this.#options.clock.monotonicMs();
     for (const [bucket, untilMs] of this.#fullUntilMs) if (untilMs <= nowMs) this.#fullUntilMs.delete(bucket);
     for (const each of [...this.#requested.values()]) {
       if (this.#fullUntilMs.size > 0 && this.#fullUntilMs.has(bucketOf(each.entry.url))) continue;
       yield each;
-      if (this.#options.clock.monotonicMs() - nowMs >= COPYING_MS) return;
     }
   }
 
