@@ -1,7 +1,8 @@
 import type { Readable } from "node:stream";
-import { GetObjectCommand, HeadObjectCommand, ListObjectsV2Command, PutObjectCommand, S3Client } from "@aws-sdk/client-s3";
+import { GetObjectCommand, HeadObjectCommand, ListObjectsV2Command, PutObjectCommand, type S3Client } from "@aws-sdk/client-s3";
 import { eventually } from "@frontcache/proto/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { sdkClient } from "../s3/sdk-client.js";
 import { rampBytes, S3Emulator } from "./s3.js";
 import { servedRange } from "./send-object.js";
 
@@ -11,13 +12,7 @@ describe("the S3 emulator", () => {
 
   beforeEach(async () => {
     store = await S3Emulator.start();
-    client = new S3Client({
-      endpoint: store.endpoint,
-      region: "us-east-1",
-      forcePathStyle: true,
-      maxAttempts: 1,
-      credentials: { accessKeyId: "key", secretAccessKey: "secret" },
-    });
+    client = sdkClient(store.endpoint, 1);
   });
 
   afterEach(async () => {

@@ -1,10 +1,11 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { GetObjectCommand, HeadObjectCommand, ListBucketsCommand, ListObjectsV2Command, S3Client } from "@aws-sdk/client-s3";
+import { HeadObjectCommand, ListBucketsCommand, ListObjectsV2Command } from "@aws-sdk/client-s3";
 import { expect, it } from "vitest";
 import { MemberProcess, temporaryDirectory } from "../e2e/member-process.js";
 import { GcsEmulator } from "../emulators/gcs.js";
 import { S3Emulator } from "../emulators/s3.js";
+import { readText, sdkClient } from "../s3/sdk-client.js";
 
 it("serves buckets of S3 and of GCS at one S3 endpoint, as the origins file says", async () => {
   await using gcs = await GcsEmulator.start();
@@ -27,12 +28,9 @@ it("serves buckets of S3 and of GCS at one S3 endpoint, as the origins file says
     cacheDirectory: `${directory.path}/cache:100MiB`,
     flags: ["--origins", origins],
   });
-  const credentials = { accessKeyId: "any", secretAccessKey: "any" };
-  const client = new S3Client({ endpoint: `http://${member.s3}`, forcePathStyle: true, region: "us-east-1", credentials });
-  const read = async (Bucket: string, Key: string): Promise<string | undefined> =>
-    (await client.send(new GetObjectCommand({ Bucket, Key }))).Body?.transformToString();
-  expect(await read("models", "weights 1")).toBe("of GCS");
-  expect(await read("lake", "table")).toBe("of S3");
+  const client = sdkClient(`http://${member.s3}`);
+  expect(await readText(client, "models", "weights 1")).toBe("of GCS");
+  expect(await readText(client, "lake", "table")).toBe("of S3");
   const { ETag } = await client.send(new HeadObjectCommand({ Bucket: "models", Key: "weights 1" }));
   expect(ETag).toBe(`"${generation}"`);
   const { Contents = [] } = await client.send(new ListObjectsV2Command({ Bucket: "models" }));

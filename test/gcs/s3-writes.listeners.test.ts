@@ -7,12 +7,11 @@ import {
   CreateMultipartUploadCommand,
   DeleteObjectCommand,
   DeleteObjectsCommand,
-  GetObjectCommand,
   HeadObjectCommand,
   PutObjectCommand,
   type PutObjectCommandInput,
   PutObjectTaggingCommand,
-  S3Client,
+  type S3Client,
   UploadPartCommand,
   UploadPartCopyCommand,
 } from "@aws-sdk/client-s3";
@@ -20,6 +19,7 @@ import { rampBytes } from "@frontcache/server/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { GcsEmulator } from "../emulators/gcs.js";
 import type { HttpStack } from "../s3/http-stack.js";
+import { readText, sdkClient } from "../s3/sdk-client.js";
 import { openGcsStack } from "./gcs-stack.js";
 
 let store: GcsEmulator;
@@ -30,13 +30,7 @@ beforeAll(async () => {
   store = await GcsEmulator.start();
   store.put("bucket", "there", "there");
   stack = await openGcsStack(store, { writes: true });
-  client = new S3Client({
-    endpoint: `http://127.0.0.1:${stack.listener.address.port}/gs`,
-    region: "us-east-1",
-    forcePathStyle: true,
-    credentials: { accessKeyId: "id", secretAccessKey: "secret" },
-    maxAttempts: 1,
-  });
+  client = sdkClient(`http://127.0.0.1:${stack.listener.address.port}/gs`, 1);
 });
 
 afterAll(async () => {
@@ -47,10 +41,7 @@ afterAll(async () => {
 
 const BUCKET = { Bucket: "bucket" };
 
-async function read(Key: string): Promise<string> {
-  const { Body } = await client.send(new GetObjectCommand({ ...BUCKET, Key }));
-  return Body!.transformToString("latin1");
-}
+const read = (key: string) => readText(client, "bucket", key);
 
 const put = (Key: string, Body: string | Buffer, more: Partial<PutObjectCommandInput> = {}) =>
   client.send(new PutObjectCommand({ ...BUCKET, Key, Body, ...more }));

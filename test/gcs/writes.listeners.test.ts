@@ -1,6 +1,4 @@
 import { createHash } from "node:crypto";
-import { once } from "node:events";
-import { type IncomingMessage, request } from "node:http";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { type Bucket, Storage, type StorageOptions } from "@google-cloud/storage";
@@ -8,6 +6,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { GcsEmulator } from "../emulators/gcs.js";
 import { rampBytes } from "../emulators/s3.js";
 import type { HttpStack } from "../s3/http-stack.js";
+import { type PlainAnswer, sendRequest } from "../s3/send-request.js";
 import { openGcsStack } from "./gcs-stack.js";
 
 let store: GcsEmulator;
@@ -51,27 +50,12 @@ function stored(key: string): string | undefined {
   return object && Buffer.concat([...object.chunks(0, object.size, 1 << 20)]).toString("latin1");
 }
 
-interface Answered {
-  readonly status: number;
-  readonly headers: IncomingMessage["headers"];
-  readonly body: string;
-}
-
-async function send(
+const send = (
   method: string,
   path: string,
-  headers: Readonly<Record<string, string>> = {},
+  headers?: Readonly<Record<string, string>>,
   body: string | Buffer = "",
-): Promise<Answered> {
-  const sent = request(path.startsWith("http") ? path : `${base}${path}`, { method, headers, agent: false });
-  sent.on("error", () => {}); // the server may close the connection behind its answer
-  const answered = once(sent, "response") as Promise<[IncomingMessage]>;
-  sent.end(body);
-  const [response] = await answered;
-  let text = "";
-  for await (const chunk of response.setEncoding("latin1")) text += chunk;
-  return { status: response.statusCode!, headers: response.headers, body: text };
-}
+): Promise<PlainAnswer> => sendRequest(path.startsWith("http") ? path : `${base}${path}`, method, headers, [body]);
 
 const UPLOAD = "/upload/storage/v1/b/bucket/o";
 const crc32cOf = (text: string) => {

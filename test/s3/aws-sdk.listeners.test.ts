@@ -15,11 +15,12 @@ import {
   PutObjectCommand,
   paginateListBuckets,
   paginateListObjectsV2,
-  S3Client,
+  type S3Client,
 } from "@aws-sdk/client-s3";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { rampBytes, S3Emulator } from "../emulators/s3.js";
 import { HttpStack } from "./http-stack.js";
+import { sdkClient } from "./sdk-client.js";
 
 const OBJECT = rampBytes(0, 600_000, 7);
 
@@ -32,12 +33,7 @@ beforeAll(async () => {
   store = await S3Emulator.start();
   version = store.put("bucket", "object", OBJECT, { contentType: "text/plain" });
   stack = await HttpStack.open(store.endpoint);
-  client = new S3Client({
-    endpoint: stack.endpoint,
-    forcePathStyle: true,
-    region: "us-east-1",
-    credentials: { accessKeyId: "anything", secretAccessKey: "goes" },
-  });
+  client = sdkClient(stack.endpoint);
 });
 
 afterAll(async () => {

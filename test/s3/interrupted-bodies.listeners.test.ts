@@ -1,10 +1,9 @@
-import { once } from "node:events";
-import { type IncomingMessage, request } from "node:http";
 import { eventually } from "@frontcache/proto/testing";
 import { ManualClock, type RawClient, rampBytes } from "@frontcache/server/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { S3Emulator } from "../emulators/s3.js";
 import { HttpStack } from "./http-stack.js";
+import { sendRequest } from "./send-request.js";
 
 const TEE_BYTES = 1 << 20;
 const clock = new ManualClock();
@@ -23,15 +22,8 @@ afterAll(async () => {
 });
 
 /** Sends a request on a connection of its own, so that no idle connection has timers. */
-async function ask(method: string, path: string, body: Buffer | string = "") {
-  const sent = request(`${stack.endpoint}/bucket/${path}`, { method, agent: false });
-  const answered = once(sent, "response") as Promise<[IncomingMessage]>;
-  sent.end(body);
-  const [response] = await answered;
-  let text = "";
-  for await (const chunk of response.setEncoding("latin1")) text += chunk;
-  return { status: response.statusCode!, text };
-}
+const ask = (method: string, path: string, body: Buffer | string = "") =>
+  sendRequest(`${stack.endpoint}/bucket/${path}`, method, {}, [body]);
 
 const BODY = rampBytes(0, 800_000, 3);
 const FRAMED = {
@@ -61,7 +53,7 @@ const WRITES: [string, string, Record<string, string>, number, Buffer][] = [
 /** Begins a write. `ID` in the path is that of a new upload. */
 async function begin(path: string, headers: Record<string, string>, length: number, bytes: Buffer): Promise<RawClient> {
   const created = path.includes("ID") ? await ask("POST", "key?uploads") : undefined;
-  const id = /<UploadId>(.*?)<\/UploadId>/.exec(created?.text ?? "")?.[1] ?? "";
+  const id = /<UploadId>(.*?)<\/UploadId>/.exec(created?.body ?? "")?.[1] ?? "";
   const method = path.includes("uploadId=") && !path.includes("partNumber") ? "POST" : "PUT";
   const client = await stack.connect();
   const lines = Object.entries({ ...headers, "content-length": String(length) }).map(([name, value]) => `${name}: ${value}`);
@@ -79,11 +71,11 @@ async function atRest(): Promise<void> {
 
 /** Nothing was written, and the next write is taken and cached as ever, so that the memory of the copy is free. */
 async function nothingWritten(before: string): Promise<void> {
-  expect((await ask("GET", "key")).text).toBe(before);
+  expect((await ask("GET", "key")).body).toBe(before);
   const whole = rampBytes(0, TEE_BYTES, 9);
   expect((await ask("PUT", "whole", whole)).status).toBe(200);
   const gets = origin.traffic.gets.length;
-  expect((await ask("GET", "whole")).text).toBe(whole.toString("latin1"));
+  expect((await ask("GET", "whole")).body).toBe(whole.toString("latin1"));
   expect(origin.traffic.gets.length).toBe(gets);
 }
 

@@ -1,8 +1,9 @@
-import { request } from "node:http";
-import { HeadObjectCommand, S3Client } from "@aws-sdk/client-s3";
+import { HeadObjectCommand } from "@aws-sdk/client-s3";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Cluster } from "../e2e/cluster.js";
 import { connectClient } from "../e2e/member-process.js";
+import { sdkClient } from "./sdk-client.js";
+import { sendRequest } from "./send-request.js";
 
 /** Every header that S3 stores with an object or returns with it. */
 const EVERYTHING = {
@@ -52,20 +53,10 @@ interface Answer {
   readonly body: string;
 }
 
-function ask(base: string, method: string, key: string, headers: Record<string, string>): Promise<Answer> {
-  return new Promise((resolve, reject) => {
-    const sent = request(`${base}/bucket/${key}`, { method, headers, agent: false }, (response) => {
-      const body: Buffer[] = [];
-      response.on("data", (bytes: Buffer) => body.push(bytes));
-      response.on("error", reject);
-      response.on("end", () => {
-        const of = Object.entries(response.headers).filter(([name]) => !OF_AN_ANSWER.includes(name));
-        resolve({ status: response.statusCode!, headers: Object.fromEntries(of), body: Buffer.concat(body).toString("latin1") });
-      });
-    });
-    sent.on("error", reject);
-    sent.end();
-  });
+async function ask(base: string, method: string, key: string, headers: Record<string, string>): Promise<Answer> {
+  const answer = await sendRequest(`${base}/bucket/${key}`, method, headers);
+  const of = Object.entries(answer.headers).filter(([name]) => !OF_AN_ANSWER.includes(name));
+  return { ...answer, headers: Object.fromEntries(of) };
 }
 
 function withoutChecksums({ headers, ...answer }: Answer): Answer {
@@ -167,12 +158,7 @@ describe.each(["auto", "grpc"])("all headers of an object, with --forward %s", (
 
   it("reach the AWS SDK and the TypeScript client", async () => {
     for (const name of cluster.names) {
-      const s3 = new S3Client({
-        endpoint: memberAt(name),
-        forcePathStyle: true,
-        region: "us-east-1",
-        credentials: { accessKeyId: "any", secretAccessKey: "any" },
-      });
+      const s3 = sdkClient(memberAt(name));
       const head = await s3.send(new HeadObjectCommand({ Bucket: "bucket", Key: "object-1", ChecksumMode: "ENABLED" }));
       s3.destroy();
       expect(head).toMatchObject({

@@ -1,10 +1,9 @@
 import { createHash } from "node:crypto";
-import { once } from "node:events";
-import { type IncomingMessage, request } from "node:http";
 import { rampBytes } from "@frontcache/server/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { S3Emulator } from "../emulators/s3.js";
 import { HttpStack } from "./http-stack.js";
+import { sendRequest } from "./send-request.js";
 
 let origin: S3Emulator;
 let stack: HttpStack;
@@ -134,13 +133,8 @@ describe("a form that uploads a file", () => {
       '--b\r\nContent-Disposition: form-data; name="key"\r\n\r\nbad\r\n--b\r\nContent-Disposition: form-data; name="file"\r\n\r\n';
     const file = "x".repeat(2 << 20);
     const send = async (body: string, length: number): Promise<string | undefined> => {
-      const headers = { "content-type": "multipart/form-data; boundary=b", "content-length": length };
-      const sent = request(`${stack.endpoint}/bucket`, { method: "POST", headers, agent: false });
-      sent.on("error", () => {});
-      sent.end(body);
-      const [response] = (await once(sent, "response")) as [IncomingMessage];
-      let answer = "";
-      for await (const chunk of response) answer += chunk;
+      const headers = { "content-type": "multipart/form-data; boundary=b", "content-length": String(length) };
+      const { body: answer } = await sendRequest(`${stack.endpoint}/bucket`, "POST", headers, [body]);
       return /<Code>(\w+)<\/Code>/.exec(answer)?.[1];
     };
     const whole = `${head}${file}\r\n--b--\r\n`;

@@ -10,16 +10,17 @@ import {
   DeleteBucketCommand,
   DeleteObjectCommand,
   DeleteObjectsCommand,
-  GetObjectCommand,
   HeadObjectCommand,
   PutObjectCommand,
-  S3Client,
+  type S3Client,
   UploadPartCommand,
 } from "@aws-sdk/client-s3";
 import { rampBytes } from "@frontcache/server/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { S3Emulator } from "../emulators/s3.js";
 import { HttpStack } from "./http-stack.js";
+import { readText, sdkClient } from "./sdk-client.js";
+import { type PlainAnswer, sendRequest } from "./send-request.js";
 
 let origin: S3Emulator;
 let stack: HttpStack;
@@ -29,13 +30,7 @@ beforeAll(async () => {
   origin = await S3Emulator.start();
   origin.put("bucket", "damaged", "before");
   stack = await HttpStack.open(origin.endpoint, { revalidateAfterMs: 60_000, writes: true });
-  client = new S3Client({
-    endpoint: stack.endpoint,
-    region: "us-east-1",
-    forcePathStyle: true,
-    credentials: { accessKeyId: "id", secretAccessKey: "secret" },
-    maxAttempts: 1,
-  });
+  client = sdkClient(stack.endpoint, 1);
 });
 
 afterAll(async () => {
@@ -46,42 +41,14 @@ afterAll(async () => {
 
 const BUCKET = { Bucket: "bucket" };
 
-async function read(Key: string): Promise<string> {
-  const { Body } = await client.send(new GetObjectCommand({ ...BUCKET, Key }));
-  return Body!.transformToString("latin1");
-}
+const read = (key: string) => readText(client, "bucket", key);
 
-/** An answer with its body. */
-interface Answered {
-  readonly status: number;
-  readonly headers: IncomingMessage["headers"];
-  readonly body: string;
-}
-
-/** Sends a request whose body is exactly these pieces. */
-async function send(
+const send = (
   method: string,
   path: string,
   headers: Readonly<Record<string, string>>,
-  pieces: readonly (string | Buffer)[] = [],
-): Promise<Answered> {
-  const sent = request(`${stack.endpoint}${path}`, { method, headers, agent: false });
-  const answered = once(sent, "response") as Promise<[IncomingMessage]>;
-  sent.on("error", () => {}); // the server may close the connection behind its answer
-  const sendBody = (): void => {
-    for (const piece of pieces) sent.write(piece);
-    sent.end();
-  };
-  if (headers.expect === undefined) sendBody();
-  else {
-    sent.on("continue", sendBody);
-    sent.flushHeaders();
-  }
-  const [response] = await answered;
-  let body = "";
-  for await (const chunk of response) body += chunk;
-  return { status: response.statusCode!, headers: response.headers, body };
-}
+  pieces?: readonly (string | Buffer)[],
+): Promise<PlainAnswer> => sendRequest(`${stack.endpoint}${path}`, method, headers, pieces);
 
 const unsigned = (length: number) => ({ "content-length": String(length), "x-amz-content-sha256": "UNSIGNED-PAYLOAD" });
 const md5 = (bytes: string | Buffer) => createHash("md5").update(bytes).digest("base64");

@@ -1,9 +1,10 @@
-import { CompleteMultipartUploadCommand, CreateMultipartUploadCommand, S3Client, UploadPartCommand } from "@aws-sdk/client-s3";
+import { CompleteMultipartUploadCommand, CreateMultipartUploadCommand, UploadPartCommand } from "@aws-sdk/client-s3";
 import { eventually } from "@frontcache/proto/testing";
 import { rampBytes } from "@frontcache/server/testing";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { S3Emulator } from "../emulators/s3.js";
 import { geometry, HttpStack } from "./http-stack.js";
+import { sdkClient } from "./sdk-client.js";
 
 /** The longest body that is cached while it is sent. */
 const MAX_BYTES = 4 * geometry.blockBytes;
@@ -94,12 +95,7 @@ describe("what was written", () => {
   });
 
   it("has its last MiB cached when it was completed in parts", async () => {
-    const client = new S3Client({
-      endpoint: stack.endpoint,
-      region: "us-east-1",
-      forcePathStyle: true,
-      credentials: { accessKeyId: "id", secretAccessKey: "secret" },
-    });
+    const client = sdkClient(stack.endpoint);
     const Key = { Bucket: "bucket", Key: "parts" };
     const bodies = [rampBytes(0, 5 << 20, 1), rampBytes(0, 100_000, 2)];
     const { UploadId } = await client.send(new CreateMultipartUploadCommand(Key));
