@@ -184,25 +184,31 @@ describe("a write during which a member or the client is lost", () => {
     },
   );
 
-  it.each(STEPS.filter((step) => !step.startsWith("before the home")))(
-    "each read asks the origin after the member is lost %s, because the origin may yet take the write",
-    async (step) => {
-      const written = new WrittenCluster(step, 1);
-      const { cluster, held } = written;
-      await written.start();
-      const writer = cluster.places.find((place) => place !== written.home)!;
-      void written.write(writer, OPERATIONS["a PUT"]);
-      await during(cluster.time, held.reached);
-      written.lose(writer, false);
-      await written.expectCurrent();
-      cluster.objects.put(REF.url, LATER);
-      await written.expectCurrent();
-      cluster.objects.put(REF.url, BEFORE);
-      await written.expectCurrent();
-      await pass(cluster.time, SETTLED_AFTER_MS);
-      await during(cluster.time, cluster.close());
-    },
-  );
+  it.each(
+    STEPS.filter((step) => !step.startsWith("before the home")).flatMap((step): [string, WriteStep, boolean][] => [
+      ["the member that takes it", step, false],
+      ["the home, which takes it itself,", step, true],
+    ]),
+  )("each read asks the origin after %s is lost %s, because the origin may yet take the write", async (_, step, isHome) => {
+    const written = new WrittenCluster(step, 1);
+    const { cluster, held } = written;
+    await written.start();
+    const { home } = written;
+    const writer = isHome ? home : cluster.places.find((place) => place !== home)!;
+    void written.write(writer, OPERATIONS["a PUT"]);
+    await during(cluster.time, held.reached);
+    written.lose(writer, false);
+    await written.expectCurrent();
+    cluster.objects.put(REF.url, LATER);
+    await written.expectCurrent();
+    cluster.objects.put(REF.url, BEFORE);
+    await written.expectCurrent();
+    // The member is back, and has taken over the objects whose home it is.
+    await pass(cluster.time, SETTLED_AFTER_MS);
+    cluster.objects.put(REF.url, LATER);
+    await written.expectCurrent();
+    await during(cluster.time, cluster.close());
+  });
 });
 
 function titleOf({ operation, lost, step, silently }: Case): string {

@@ -11,6 +11,8 @@ export class ClusterWriters {
   readonly #history: VersionHistory;
   readonly #model: ReadModel;
   readonly #running = new Map<symbol, MemberProcess>();
+  /** When writes began that the origin has not taken, the earliest one first; by URL and content type, which is another one for each PUT. */
+  readonly #begunMs = new Map<string, number[]>();
 
   constructor(cluster: SimulatedCluster, history: VersionHistory, model: ReadModel) {
     this.#cluster = cluster;
@@ -25,12 +27,14 @@ export class ClusterWriters {
       const nowMs = cluster.time.nowMs();
       if (object === undefined) {
         history.delete(url, nowMs);
+        this.#taken(url, undefined);
         return;
       }
       const { version, objectSize: size, contentType } = object.info;
       const first = Buffer.alloc(Math.min(1, size));
       object.copy(0, first);
       history.put(url, { version, size, seed: first[0] ?? 0, contentType }, nowMs);
+      this.#taken(url, contentType);
     };
   }
 
@@ -41,6 +45,8 @@ export class ClusterWriters {
     const write = Symbol(url);
     this.#running.set(write, process);
     const since = this.#history.lastEra(url);
+    const begun = nameOf(url, bytes === undefined ? undefined : contentType);
+    this.#begunMs.set(begun, [...(this.#begunMs.get(begun) ?? []), this.#cluster.time.nowMs()]);
     const ref = parseObjectUrl(url);
     const asked = process.cache.ask({
       kind: "write",
@@ -76,8 +82,18 @@ export class ClusterWriters {
     return this.#running.size === 0 ? [] : [`${this.#running.size} writes have not ended`];
   }
 
+  #taken(url: string, contentType: string | undefined): void {
+    const begunMs = this.#begunMs.get(nameOf(url, contentType))?.shift();
+    if (begunMs !== undefined) this.#model.taken(url, begunMs);
+  }
+
   #judge(url: string, { code, message }: CacheError): void {
     if (code !== "UNAVAILABLE" && code !== "CANCELLED")
       this.#model.broken.push(`write of ${url}: failed with ${code}: ${message}`);
   }
+}
+
+/** Writes of one name are deletions of one object, or one PUT. */
+function nameOf(url: string, contentType: string | undefined): string {
+  return `${contentType ?? "deletion"} ${url}`;
 }

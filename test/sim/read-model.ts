@@ -51,6 +51,13 @@ export interface HeldLease {
   readonly version: string | undefined;
 }
 
+/** A write that the origin has taken. */
+interface TakenWrite {
+  readonly era: number;
+  readonly begunMs: number;
+  readonly takenMs: number;
+}
+
 export interface ReadModelOptions {
   readonly history: VersionHistory;
   readonly nowMs: () => number;
@@ -78,6 +85,8 @@ export class ReadModel {
   refused = 0;
   /** By URL: number of the newest era that anyone has received. */
   readonly #received = new Map<string, number>();
+  /** By URL: writes that the origin has taken, whether anyone knows of it or not. */
+  readonly #taken = new Map<string, TakenWrite[]>();
   /** By URL: when the first read failed because the object had changed, since it last changed. */
   readonly #firstRefusedMs = new Map<string, number>();
 
@@ -100,6 +109,16 @@ export class ReadModel {
   /** A write was acknowledged, which the origin has taken after an era. */
   acknowledged(url: string, is: (put: PutVersion | undefined) => boolean, since: number): void {
     this.#receive(url, this.#options.history.eraSince(url, since, is));
+  }
+
+  /**
+   * The origin has taken a write that a member began to send at a moment: each read that starts from now on gets it, acknowledged or not,
+   * as long as not more than one member is lost.
+   */
+  taken(url: string, begunMs: number): void {
+    const { history, nowMs } = this.#options;
+    const write = { era: history.lastEra(url), begunMs, takenMs: nowMs() };
+    this.#taken.set(url, [...(this.#taken.get(url) ?? []), write]);
   }
 
   judge(read: AskedRead, outcome: ReadOutcome): void {
@@ -159,10 +178,22 @@ export class ReadModel {
     const believedMs = this.#believedMs(read);
     const wasCurrent = versions.some((version) => version !== undefined && history.wasCurrent(url, version, believedMs, nowMs()));
     if (versions.length > 0 && !wasCurrent) this.#break(read, `${versions[0]} is too old`);
+    this.#judgeTaken(read, is);
     const era = history.eraSince(url, floor, is);
     const what = versions[0] ?? "no object";
     if (era !== undefined || this.#isExcused(read)) return;
     this.#break(read, `${what} (era ${history.eraSince(url, 0, is)}), although era ${floor} had been received`);
+  }
+
+  /** An answer that is older than a write which the origin had taken before the read started. */
+  #judgeTaken(read: AskedRead, is: (put: PutVersion | undefined) => boolean): void {
+    const { history, nowMs, losses, partitions, originTrouble } = this.#options;
+    for (const { era, begunMs, takenMs } of this.#taken.get(read.url) ?? []) {
+      if (takenMs >= read.startedMs || history.eraSince(read.url, era, is) !== undefined) continue;
+      const isDisturbed = [partitions, originTrouble].some((trouble) => trouble.during(begunMs, nowMs()));
+      if (isDisturbed || losses.countDuring(begunMs, nowMs()) > 1) continue;
+      this.#break(read, `answered as before era ${era}, although the origin had taken the write of that era at ${takenMs}`);
+    }
   }
 
   #judgeError(read: AskedRead, thrown: unknown): void {

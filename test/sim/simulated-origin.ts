@@ -11,9 +11,11 @@ export interface OriginDistance {
   readonly backMs: number;
   /** How much longer some answers with bytes travel, at most: questions overtake them. */
   readonly lateMs: number;
+  /** How long after it has received a write the origin takes it, at most, milliseconds; be its sender lost by then. */
+  readonly writeMs: number;
 }
 
-export const nearOrigin: OriginDistance = { toMs: 0, backMs: 0, lateMs: 0 };
+export const nearOrigin: OriginDistance = { toMs: 0, backMs: 0, lateMs: 0, writeMs: 0 };
 
 /** The share of the answers with bytes that are late. */
 const LATE = 0.5;
@@ -61,7 +63,10 @@ export function atDistance(next: MemoryOrigin, { time, chance, process, distance
     write: (request) =>
       answered(
         (async () => {
-          await travel(distance().toMs, request.signal);
+          const { toMs, writeMs } = distance();
+          await travel(toMs, request.signal);
+          // Not at a moment at which something else happens: what is first in one millisecond has no date of its own.
+          if (writeMs > 0) await sleep(time, chance.next() * writeMs, new AbortController().signal);
           const answer = await next.write(request);
           await travel(distance().backMs, request.signal);
           return answer;

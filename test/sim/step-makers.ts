@@ -52,7 +52,17 @@ const makers = {
     toMs: chance.pick([0, 10, 40]),
     backMs: chance.pick([0, 30, 80]),
     lateMs: 0,
+    writeMs: 0,
     forMs: 100 + chance.below(1_000),
+  }),
+  /** Longer than others wait for the leases of a lost member. */
+  lateWrites: (chance) => ({
+    kind: "distance",
+    toMs: chance.pick([0, 10]),
+    backMs: chance.pick([0, 30]),
+    lateMs: 0,
+    writeMs: 1_000 + chance.below(4_000),
+    forMs: 200 + chance.below(2_000),
   }),
   /** Less than a member waits for the head of an answer. */
   lateAnswers: (chance) => ({
@@ -60,6 +70,7 @@ const makers = {
     toMs: chance.pick([0, 10]),
     backMs: 0,
     lateMs: 150 + chance.below(130),
+    writeMs: 0,
     forMs: 1_000 + chance.below(2_000),
   }),
   origin: (chance) => ({
@@ -223,6 +234,7 @@ const divided: Mix = { read: 4, http: 30, stat: 1, put: 12, delete: 2, poll: 8, 
 /** Objects that are written and deleted through members, while members come, go and stand still. */
 const writes: Mix = {
   write: 16,
+  lateWrites: 2,
   clientRead: 8,
   http: 26,
   stat: 3,
@@ -239,6 +251,23 @@ const writes: Mix = {
   halt: 1,
   deafen: 1,
   rest: 0.3,
+};
+
+/** Writes that the origin takes late, and few members that are lost, so that mostly one is lost at a time. */
+const lateTaken: Mix = {
+  write: 16,
+  lateWrites: 5,
+  clientRead: 6,
+  http: 26,
+  stat: 3,
+  poll: 10,
+  slowNetwork: 1,
+  slowLink: 1,
+  crash: 0.7,
+  restart: 0.3,
+  leave: 0.4,
+  freeze: 0.4,
+  rest: 1,
 };
 
 /** Objects that are overwritten and written while clients with near caches read them again and again. */
@@ -269,9 +298,9 @@ export const subjects = ["all", "versions", "overtaken", "divided", "writes", "n
 /** The steps of a seed. Each one stands for itself, so that some of them can be left out. */
 export function makeSteps(seed: number, count: number, subject: Subject = "all"): Step[] {
   const chance = new Chance(seed);
-  const mix = { all, overtaken, divided, writes, near, versions: [partitioned, polled, versions, polled, versions][seed % 5]! }[
-    subject
-  ];
+  const ofVersions = [partitioned, polled, versions, polled, versions][seed % 5]!;
+  const ofWrites = [writes, lateTaken][seed % 2]!;
+  const mix = { all, overtaken, divided, writes: ofWrites, near, versions: ofVersions }[subject];
   const total = Object.values(mix).reduce((sum, share) => sum + share, 0);
   return Array.from({ length: count }, () => {
     const action = makerAt(mix, chance.next() * total)(chance);

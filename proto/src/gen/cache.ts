@@ -302,6 +302,8 @@ export interface HandedOverRecord {
   bucketMissing: boolean;
   /** since the request was sent that the origin answered with this record */
   ageMs: number;
+  /** writes that run or have an unknown outcome; with them, nothing is said about the record */
+  writeIds: string[];
 }
 
 export interface HandOverResponse {
@@ -3255,7 +3257,7 @@ export const HandOverRequest: MessageFns<HandOverRequest> = {
 };
 
 function createBaseHandedOverRecord(): HandedOverRecord {
-  return { key: "", record: undefined, bucketMissing: false, ageMs: 0 };
+  return { key: "", record: undefined, bucketMissing: false, ageMs: 0, writeIds: [] };
 }
 
 export const HandedOverRecord: MessageFns<HandedOverRecord> = {
@@ -3271,6 +3273,9 @@ export const HandedOverRecord: MessageFns<HandedOverRecord> = {
     }
     if (message.ageMs !== 0) {
       writer.uint32(32).uint64(message.ageMs);
+    }
+    for (const v of message.writeIds) {
+      writer.uint32(42).string(v!);
     }
     return writer;
   },
@@ -3320,6 +3325,14 @@ export const HandedOverRecord: MessageFns<HandedOverRecord> = {
             message.ageMs = longToNumber(reader.uint64());
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.writeIds.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3343,6 +3356,7 @@ export const HandedOverRecord: MessageFns<HandedOverRecord> = {
       : undefined;
     message.bucketMissing = object.bucketMissing ?? false;
     message.ageMs = object.ageMs ?? 0;
+    message.writeIds = object.writeIds?.map((e) => e) || [];
     return message;
   },
 };

@@ -17,7 +17,7 @@ import { requestBudget } from "../origin/request-budget.js";
 import type { DecidedRecords } from "./decided-records.js";
 import { LEASE_MS } from "./granted-leases.js";
 import type { HomeChanges } from "./home-changes.js";
-import type { ObjectWrites, WriteStage } from "./object-writes.js";
+import type { ObjectWrite, ObjectWrites } from "./object-writes.js";
 import type { ObservedVersions } from "./observed-versions.js";
 import type { Peers } from "./peers.js";
 import { type RecordLookup, Undecided, type Wanted } from "./record-lookup.js";
@@ -97,7 +97,7 @@ export class ObjectAnswers {
       const { observedVersion, claimedVersion, onBehalfOf, writeId: id, writeStage } = question;
       if (onBehalfOf !== "") peers.callers.allowed(ref.url, onBehalfOf);
       if (id !== "") {
-        await writes.report(ref, { id, stage: writeStage as WriteStage }, hops + 1, signal);
+        await writes.report(ref, { id, stage: writeStage as ObjectWrite["stage"] }, hops + 1, signal);
         return RecordAnswer.fromPartial({ index });
       }
       const version = observedVersion || claimedVersion;

@@ -103,7 +103,7 @@ export class ObjectHomes {
     this.#lookup = lookup;
     this.#observed = new ObservedVersions({ ...shared, lookup, substitution });
     const forget = (url: string): void => this.#drop(url);
-    this.#writes = new ObjectWrites({ ...shared, lookup, substitution, forget });
+    this.#writes = new ObjectWrites({ ...shared, self: peers.self, lookup, substitution, forget });
     const answering = { ...shared, standstill, lookup, observed: this.#observed, writes: this.#writes, takeOvers, forget };
     this.service = new ObjectAnswers(answering);
     this.#listed = new ListedVersions({

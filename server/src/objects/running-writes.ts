@@ -53,6 +53,12 @@ export class RunningWrites {
     if (ofObject.size === 0) this.#writes.delete(url);
   }
 
+  /** The ids of the writes of each object that fulfils a condition. */
+  of(isRequested: (url: string) => boolean): [url: string, ids: string[]][] {
+    this.#dropOld();
+    return [...this.#writes].filter(([url]) => isRequested(url)).map(([url, ids]) => [url, [...ids]]);
+  }
+
   #dropOld(): void {
     const nowMs = this.#clock.monotonicMs();
     for (const { url, id, untilMs } of this.#order.values()) {

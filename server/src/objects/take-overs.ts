@@ -25,6 +25,8 @@ const WITHIN_MS = 60_000;
 const LATE_EVERY_MS = 5_000;
 /** Records in one message. */
 const RECORDS_AT_ONCE = 500;
+/** The age of a record about which nothing is said: a member that does not know of writes asks the origin. */
+const NO_RECORD_MS = 2 ** 40;
 /** Headers of the records in one message: gRPC's messages have at most 4 MiB. */
 const HEADER_BYTES_AT_ONCE = 1 << 20;
 
@@ -82,7 +84,7 @@ export class TakeOvers {
    * them; `send` gets the records first:
    * 1. This member decides nothing about these objects from now on. Questions that wait for the origin are asked again of the new home.
    * 2. All leases of these objects end, those of older versions included.
-   * 3. What was observed until then is sent, then the confirmation.
+   * 3. The writes that run, and what was observed until then of other objects, are sent, then the confirmation.
    * If the other member decides in place of a home that is gone, this one stops deciding about the objects of that home.
    */
   async handOver(
@@ -103,14 +105,16 @@ export class TakeOvers {
     const home = current.member(name);
     if (home !== undefined) peers.heardOf(home);
     await decided.release((url) => changes.decider(url) !== "here");
-    const known: HandedOverRecord[] = [];
+    const known: HandedOverRecord[] = decided.writing
+      .of(isTheirs)
+      .map(([key, writeIds]) => ({ key, record: undefined, bucketMissing: false, ageMs: NO_RECORD_MS, writeIds }));
     for await (const [url] of inTurns([...records.entries()])) {
       const observation = records.unexpired(url);
       if (observation === undefined || !Number.isFinite(observation.askedAtMs)) continue;
       if (!isTheirs(url) || !decidedUntilNow(url) || decided.writing.has(url)) continue;
       const { info, isBucketMissing = false, askedAtMs } = observation;
       const ageMs = Math.max(0, Math.ceil(clock.monotonicMs() - askedAtMs));
-      known.push({ key: url, record: info && recordToMessage(info), bucketMissing: isBucketMissing, ageMs });
+      known.push({ key: url, record: info && recordToMessage(info), bucketMissing: isBucketMissing, ageMs, writeIds: [] });
     }
     for (const batch of batchesOf(known)) await send(batch);
     return true;
@@ -174,10 +178,12 @@ export class TakeOvers {
   }
 
   async #ask({ from }: TakeOver, received: Set<string>): Promise<boolean> {
-    const { peers, changes, records, clock, signal } = this.#options;
+    const { peers, changes, decided, records, clock, signal } = this.#options;
     const sentAtMs = clock.monotonicMs();
     // Ages count from when the other member sent them. Counting from before makes no record seem younger than it is.
-    const onRecord = ({ key, record, bucketMissing, ageMs }: HandedOverRecord): void => {
+    const onRecord = ({ key, record, bucketMissing, ageMs, writeIds }: HandedOverRecord): void => {
+      for (const id of writeIds) decided.writing.begun(key, id);
+      if (writeIds.length > 0) return;
       received.add(key);
       const info = record && recordFromMessage(record);
       records.observe(key, { info, isBucketMissing: bucketMissing, askedAtMs: sentAtMs - ageMs });
