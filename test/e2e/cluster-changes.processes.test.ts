@@ -157,7 +157,7 @@ describe("a cluster whose Kubernetes API is unavailable", () => {
         return pods;
       },
     });
-    const objects = cluster.put(2, 20);
+    const objects = cluster.put(2, 10);
     const client = await cluster.client();
     await readAll(client, objects);
     await using readers = new Readers(
