@@ -11,7 +11,7 @@ export const longest = [
   "test/status/status-page.processes.test.ts",
   "test/fault/frozen-member.processes.test.ts",
   "test/fault/silent-origin.listeners.test.ts",
-  "test/e2e/cluster.listeners.test.ts",
+  "test/e2e/cluster.processes.test.ts",
   "test/fault/fallback.processes.test.ts",
   "test/e2e/crash.processes.test.ts",
   "test/fault/damage.listeners.test.ts",
