@@ -44,6 +44,8 @@ const momentary = new Set<string>(
     metricList.membershipFailures,
     metricList.values,
     metricList.valueSize,
+    metricList.valueBucketUsage,
+    metricList.valueBucketLimit,
     metricList.valueReads,
     metricList.valueWrites,
     metricList.valuesGone,
