@@ -9,6 +9,9 @@ import {
 } from "@frontcache/server/testing";
 import { type MemberOptions, memberEnvironment, memberFlags, type TestMember } from "./member-process.js";
 
+/** The event loop is late because of the test and other members as well: a member would reject reads. */
+const SHARED_LOOP_FLAGS = ["--overload-after", "never"];
+
 /**
  * A member in the process of the test, built as `frontcache serve` builds it, which costs a twentieth of a process. For tests that
  * neither kill nor stop it, and that are not about its command line.
@@ -27,7 +30,7 @@ export class MemberInProcess implements TestMember {
   static async start(options: MemberOptions): Promise<MemberInProcess> {
     const lines: Record<string, unknown>[] = [];
     const environment = memberEnvironment(options.endpoint, options.env);
-    const given = readSettings(givenFlags(memberFlags(options)), environment);
+    const given = readSettings(givenFlags([...SHARED_LOOP_FLAGS, ...memberFlags(options)]), environment);
     const log = createLog(given.logLevel, { write: (line) => void lines.push(JSON.parse(line)) });
     const settings = { ...given, origins: given.origins ?? emulated(environment) };
     return new MemberInProcess(await startServer(settings, environment, log), lines);
