@@ -86,10 +86,11 @@ export class BlockReader {
   async #plainRead(block: CachedBlock, open: OpenFile, start: number, end: number): Promise<Slice | undefined> {
     const aligned = Math.floor((start + READ_BYTES) / READ_ALIGNMENT) * READ_ALIGNMENT;
     const slice = this.#options.buffers.take(Math.min(end, aligned) - start);
-    const { drops } = block.segments;
+    const readEnd = start + slice.bytes.length;
+    const dropped = block.segments.lastDrop(start, readEnd);
     await this.#fill(block, open, slice, start);
-    if (block.segments.drops === drops) return slice;
-    // A segment was dropped, and perhaps rewritten, during the read: these bytes may be neither the old nor the new ones.
+    if (block.segments.lastDrop(start, readEnd) === dropped) return slice;
+    // One of the segments was dropped, and perhaps rewritten, during the read: these bytes may be neither the old nor the new ones.
     slice.release();
     return undefined;
   }

@@ -53,11 +53,28 @@ export class SegmentTable {
     this.#table[word] = (this.#table[word] ?? 0) | bitOf(segment);
   }
 
-  /** Number of drops. A read that ran during a drop cannot know whether its bytes are the old or the new ones. */
+  /** Number of drops. */
   drops = 0;
+  /** Of each segment that was dropped, the number of its last drop. Most tables have none. */
+  #lastDrops: Map<number, number> | undefined;
+
+  /**
+   * Returns the number of the last drop that concerns a range; 0: there was none. A read that ran during such a drop cannot know whether
+   * its bytes are the old or the new ones.
+   */
+  lastDrop(start: number, end: number): number {
+    let last = 0;
+    if (this.#lastDrops === undefined) return last;
+    for (let segment = segmentOf(start, this.geometry); segment * this.geometry.segmentBytes < end; segment++) {
+      last = Math.max(last, this.#lastDrops.get(segment) ?? 0);
+    }
+    return last;
+  }
 
   drop(segment: number): void {
     this.drops++;
+    this.#lastDrops ??= new Map();
+    this.#lastDrops.set(segment, this.drops);
     this.#table[segment] = undefined;
     const word = this.#wordOf(segment);
     this.#table[word] = (this.#table[word] ?? 0) & ~bitOf(segment);

@@ -65,4 +65,19 @@ describe("a value that is being written", () => {
     expect(bytes().equals(Buffer.concat([body.subarray(0, 300), Buffer.alloc(200, 9), body.subarray(500)]))).toBe(true);
     expect(memory.bytes).toBe(0);
   });
+
+  it("misses the bytes of a stored segment that is lost, until they are written again", async () => {
+    const { draft, memory, bytes } = draftOf({ size: 2_000, isUpload: true });
+    const body = patterned(2_000);
+    await draft.writeAll(0, body);
+    // The block store of this test has no block that can be read.
+    await expect(draft.writeAll(300, Buffer.alloc(200, 9))).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    expect(draft.spans.missing(2_000)).toEqual([{ start: 0, end: 2_000 }]);
+    expect([draft.writes, memory.bytes]).toEqual([1, 0]);
+    await draft.writeAll(0, body);
+    expect(draft.spans.missing(2_000)).toEqual([]);
+    await draft.finish(2_000);
+    expect(bytes().equals(body)).toBe(true);
+    expect(draft.writes).toBe(2);
+  });
 });

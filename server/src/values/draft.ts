@@ -29,6 +29,8 @@ export class Draft {
   readonly spans = new SpanSet();
   /** Wall time of the last call of its writer. */
   heardMs: number;
+  /** Writes of which it has all bytes. A member with fewer than another one missed some, which may have replaced others. */
+  writes = 0;
   /** Its value is being completed. */
   isFinishing = false;
   #end: "ready" | CacheError | undefined;
@@ -82,6 +84,7 @@ export class Draft {
       await Promise.allSettled(running.map(({ written }) => written));
     }
     for (const { written } of running) await written;
+    if (at > offset) this.writes++;
     return at - offset;
   }
 
@@ -107,6 +110,22 @@ export class Draft {
       await this.#inOrder(segment, () => this.#store(segment, size));
     }
     if (this.#end !== undefined) throw this.#gone();
+  }
+
+  /** Takes note that stored segments are lost, because a disk failed: their bytes are missing. */
+  forgetLost(): void {
+    const { entry, blocks } = this.options;
+    for (const pin of this.#pins.values()) pin.release();
+    this.#pins.clear();
+    for (const segment of [...this.#stored]) {
+      const { block, index } = this.#placeOf(segment);
+      const pin = this.#pins.get(block) ?? blocks.pin(entry.url, entry.version, block);
+      if (pin !== undefined) this.#pins.set(block, pin);
+      if (pin?.has(index) === true) continue;
+      this.#stored.delete(segment);
+      const start = segment * this.#geometry.segmentBytes;
+      this.spans.remove(start, start + this.#lengthOf(segment));
+    }
   }
 
   /** Ends the draft: its value can be read, or its bytes are removed. */
@@ -182,7 +201,7 @@ export class Draft {
       this.#buffers.set(segment, buffer);
       this.#borrowed.add(segment);
     } else {
-      if (buffer === undefined) buffer = await this.#open(segment);
+      if (buffer === undefined) buffer = await this.#openFor(segment, from, piece);
       else if (this.#borrowed.has(segment)) {
         // It could not be stored. The body's memory must not be changed.
         buffer = Buffer.from(buffer);
@@ -194,6 +213,17 @@ export class Draft {
     this.spans.add(start + from, start + from + piece.length);
     if (this.spans.has(start, start + buffer.length)) await this.#store(segment, undefined);
     this.#wake();
+  }
+
+  /** As `#open`. If it fails, the bytes that the piece was to replace are missing: they must not count as the newest ones. */
+  async #openFor(segment: number, from: number, piece: Uint8Array): Promise<Buffer> {
+    try {
+      return await this.#open(segment);
+    } catch (error) {
+      const start = segment * this.#geometry.segmentBytes + from;
+      this.spans.remove(start, start + piece.length);
+      throw error;
+    }
   }
 
   /** The memory of a segment, with the bytes that are stored of it. */
@@ -215,7 +245,8 @@ export class Draft {
       const loaded = await this.#load(segment, 0, length);
       if (loaded === undefined) {
         memory.give(buffer);
-        throw new CacheError("UNAVAILABLE", `${entry.url}: bytes of the upload are lost: abort it`);
+        this.forgetLost();
+        throw new CacheError("UNAVAILABLE", `${entry.url}: bytes of the upload are lost: write those again that are missing`);
       }
       loaded.copy(buffer);
       const { block, index } = this.#placeOf(segment);

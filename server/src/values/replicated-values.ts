@@ -18,7 +18,7 @@ import { listValues } from "./value-listing.js";
 import { Placement, type ValueMembers } from "./value-members.js";
 import { ValueOpening } from "./value-opening.js";
 import { ValuePuts } from "./value-puts.js";
-import { ValueService } from "./value-service.js";
+import { ANY_VERSION, ValueService } from "./value-service.js";
 import { ValueSync } from "./value-sync.js";
 import type {
   BeginRequest,
@@ -142,10 +142,15 @@ export class ReplicatedValues implements Values {
     return this.#opening.openHere(request);
   }
 
-  async head({ url, signal }: ValueRequest): Promise<ValueInfo | undefined> {
+  /** `isCertain`: before the value counts as missing, each holder asks all members, also for what was written past it. Absent: no. */
+  async head({
+    url,
+    signal,
+    isCertain = false,
+  }: ValueRequest & { readonly isCertain?: boolean }): Promise<ValueInfo | undefined> {
     this.#buckets.of(url);
-    const read = { url, version: "", offset: 0, length: 0, follow: false };
-    const answer = await this.#calls.first(url, { read }, signal);
+    const read = { url, version: isCertain ? ANY_VERSION : "", offset: 0, length: 0, follow: false };
+    const answer = await this.#calls.first(url, { read }, signal, isCertain);
     const entry = answer?.entries[0];
     return entry === undefined ? undefined : infoOf(entry);
   }

@@ -29,4 +29,21 @@ describe("a set of byte ranges", () => {
       }
     }
   });
+
+  it("removes ranges, also parts of others", () => {
+    const spans = new SpanSet();
+    spans.add(0, 10);
+    spans.add(20, 30);
+    spans.add(40, 50);
+    spans.remove(5, 25);
+    spans.remove(42, 45);
+    spans.remove(60, 70);
+    expect(spans.present()).toEqual([
+      { start: 0, end: 5 },
+      { start: 25, end: 30 },
+      { start: 40, end: 42 },
+      { start: 45, end: 50 },
+    ]);
+    expect(spans.bytes).toBe(17);
+  });
 });

@@ -28,6 +28,20 @@ export class SpanSet {
     this.#bytes += last - first;
   }
 
+  remove(start: number, end: number): void {
+    if (end <= start) return;
+    for (let at = this.#firstEndingAt(start); at < this.#spans.length && this.#spans[at]!.start < end; ) {
+      const span = this.#spans[at]!;
+      const left = [
+        { start: span.start, end: Math.min(span.end, start) },
+        { start: Math.max(span.start, end), end: span.end },
+      ].filter((each) => each.start < each.end);
+      this.#spans.splice(at, 1, ...left);
+      this.#bytes -= Math.min(span.end, end) - Math.max(span.start, start);
+      at += left.length;
+    }
+  }
+
   has(start: number, end: number): boolean {
     const span = this.#spans[this.#firstEndingAt(start)];
     return end <= start || (span !== undefined && span.start <= start && span.end >= end);

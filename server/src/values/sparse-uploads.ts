@@ -112,13 +112,14 @@ export class SparseUploads {
 
   /** As `Values.finalize`. */
   async finalize(request: ValueRequest & { readonly ttlSeconds?: number | undefined }): Promise<ValueInfo> {
-    const { buckets, calls, service, versions, clock } = this.#options;
+    const { buckets, calls, versions, clock } = this.#options;
     const { url, ttlSeconds, signal } = request;
     buckets.forWrite(request);
     const version = versions.next();
     const expiresMs = ttlSeconds === undefined ? 0 : expiryOf(ttlSeconds, clock.nowMs());
     const commit = { url, version, size: 0, expires: ttlSeconds !== undefined, expiresMs, upload: true };
-    const { answered, failed } = await calls.inOrder(url, { commit }, signal, isRefusedByAll);
+    const { current, outdated } = await this.#holders(url, signal);
+    const { answered, failed } = await calls.inOrder(current, { commit }, signal, isRefusedByAll);
     const answers = calls.atLeastOne(url, answered, failed);
     const done = answers.find(({ conflict }) => conflict === "");
     if (done?.upload === undefined) {
@@ -127,18 +128,36 @@ export class SparseUploads {
     }
     const membersWith = (isMeant: (conflict: string) => boolean): MemberInfo[] =>
       answered.filter(({ answer }) => isMeant(answer.conflict)).map(({ member }) => member);
-    // A member that lacks bytes copies the value. What another request finalizes is not aborted.
-    const behind = membersWith((conflict) => conflict !== "" && conflict !== "finalizing");
-    const abandon = { url, version: "" };
-    await Promise.all(behind.map((member) => service.ask(member, { abandon }, signal).catch(() => {})));
-    const missed = [...failed.map(({ member }) => member), ...membersWith((conflict) => conflict !== "")];
+    // A member that failed, missed a write or lacks bytes copies the value. What another request finalizes is not aborted.
+    const unable = [...outdated, ...failed.map(({ member }) => member)];
+    const missed = [...unable, ...membersWith((conflict) => conflict !== "")];
+    const behind = [...unable, ...membersWith((conflict) => conflict !== "" && conflict !== "finalizing")];
     const entry = { ...done.upload, version, present: true };
     const finalized = ttlSeconds === undefined ? entry : { ...entry, expiresMs };
-    return calls.written(
-      finalized,
-      membersWith((conflict) => conflict === ""),
-      missed,
+    const written = membersWith((conflict) => conflict === "");
+    return calls.written(finalized, { written, failed: missed, behind, draft: "" });
+  }
+
+  /**
+   * Asks the holders how many writes they have. One that has fewer than another one missed a write, perhaps of bytes that it had already:
+   * its upload looks complete, and has old bytes.
+   */
+  async #holders(
+    url: string,
+    signal: AbortSignal,
+  ): Promise<{ readonly current: readonly MemberInfo[]; readonly outdated: readonly MemberInfo[] }> {
+    const { service, placement } = this.#options;
+    const holders = placement.holders(url);
+    const writes = await Promise.all(
+      holders.map(async (member) => {
+        const answer = await service.ask(member, { lookUp: { urls: [url] } }, signal).catch(() => undefined);
+        return answer?.upload === undefined ? undefined : answer.sequence;
+      }),
     );
+    signal.throwIfAborted();
+    const most = Math.max(0, ...writes.map((count) => count ?? 0));
+    const outdated = holders.filter((_, at) => (writes[at] ?? most) < most);
+    return { current: holders.filter((member) => !outdated.includes(member)), outdated };
   }
 
   /** As `Values.abort`. */

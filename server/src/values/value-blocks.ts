@@ -49,7 +49,7 @@ export class ValueBlocks {
   }
 
   /** Whether all bytes of a value are cached here. */
-  hasAll({ url, size }: ValueEntry, stored: string): boolean {
+  hasAll({ url, size }: Pick<ValueEntry, "url" | "size">, stored: string): boolean {
     const { blockBytes } = this.geometry;
     for (let index = 0, start = 0; start < size; index++, start += blockBytes) {
       const segments = segmentCount(Math.min(blockBytes, size - start), this.geometry);

@@ -7,6 +7,9 @@ import type { ValueHolder } from "./value-holder.js";
 import type { Placement, ValueMembers } from "./value-members.js";
 import type { ValueService } from "./value-service.js";
 
+/** A member's knowledge that is older does not count: it asks for each value then. */
+export const FRESH_MS = 2_000;
+
 /** A member's knowledge of another one's changes. */
 export interface Freshness {
   /** Whether this member knows all changes of all others that concern a value. At once, without asking. */
@@ -44,6 +47,7 @@ export class ValueCopies {
   repaired = 0;
   readonly #options: ValueCopiesOptions;
   readonly #catching = new SingleFlight<string, void>();
+  readonly #copying = new SingleFlight<string, boolean>();
 
   constructor(options: ValueCopiesOptions) {
     this.#options = options;
@@ -59,11 +63,18 @@ export class ValueCopies {
       const held = holder.readable(url);
       if (held !== undefined || holder.entries.live(url, holder.nowMs) === undefined) return held;
     }
-    return this.#catchUp(url, signal);
+    return this.catchUp(url, signal);
   }
 
-  /** Copies a version from another member. Resolves with whether this member has it now. Rejects with NotCopied. */
-  async copy(entry: ValueEntry, sources: readonly MemberInfo[], signal: AbortSignal): Promise<boolean> {
+  /**
+   * Copies a version from another member, once for all who ask at a time. Resolves with whether this member has it now. Rejects with
+   * NotCopied.
+   */
+  copy(entry: ValueEntry, sources: readonly MemberInfo[]): Promise<boolean> {
+    return this.#copying.run(`${entry.version} ${entry.url}`, () => this.#copy(entry, sources, this.#options.closing));
+  }
+
+  async #copy(entry: ValueEntry, sources: readonly MemberInfo[], signal: AbortSignal): Promise<boolean> {
     const { holder, versions } = this.#options;
     const { url, version, size } = entry;
     versions.observe(version);
@@ -109,7 +120,8 @@ export class ValueCopies {
     }
   }
 
-  async #catchUp(url: string, signal: AbortSignal): Promise<HeldEntry | undefined> {
+  /** As `ensure`, but asks the others even if this member should know all changes: it does not if a writer could not reach it. */
+  async catchUp(url: string, signal: AbortSignal): Promise<HeldEntry | undefined> {
     await this.#catching.run(url, () => this.#askOthers(url, this.#options.closing));
     signal.throwIfAborted();
     return this.#options.holder.readable(url);
@@ -143,9 +155,10 @@ export class ValueCopies {
         const having = sources.filter(({ entry }) => entry.version === best!.version && entry.present);
         const members = having.map(({ member }) => member);
         try {
-          if (await this.copy(best, members, signal)) return;
+          if (await this.copy(best, members)) return;
         } finally {
-          if (held !== undefined) await holder.offer(best);
+          // In memory it is noted at once. The copy may have failed because of the disk, on which the journal is, too.
+          if (held !== undefined || placement.isHolder(url)) await holder.offer(best).catch(() => {});
         }
       }
       return;
@@ -157,7 +170,6 @@ export class ValueCopies {
       await this.copy(
         held.entry,
         having.map(({ member }) => member),
-        signal,
       );
     else if (isComplete) await holder.miss(held);
   }

@@ -73,6 +73,7 @@ export class ValueHolder {
       if (whileWritten === "refuse") return { conflict: "already_started" };
       await other.changed(signal);
     }
+    if (!isUpload) await this.#endOther(entry, signal);
     if (!this.blocks.hasRoom(url, entry.size)) {
       await this.retired.removeOf(url);
       if (!this.blocks.hasRoom(url, entry.size)) throw this.blocks.full(url);
@@ -84,6 +85,14 @@ export class ValueHolder {
     const completes = isCopy && known?.version === version && !known.present && !known.deleted;
     if ((known?.version ?? "") >= version && !completes) return { conflict: "older" };
     return this.drafts.begin(entry, kind);
+  }
+
+  /** Ends another draft of this version, whose blocks would be the same: its writer has left this member out, or repeats the write. */
+  async #endOther({ url, version }: ValueEntry, signal: AbortSignal): Promise<void> {
+    for (let other = this.drafts.get(url, version); other !== undefined; other = this.drafts.get(url, version)) {
+      if (other.isFinishing) await other.changed(signal);
+      else await this.drafts.abandon(other, new CacheError("UNAVAILABLE", `${url}: the write began anew`));
+    }
   }
 
   /** Makes a draft the value, of this version and size. */
@@ -104,6 +113,13 @@ export class ValueHolder {
     draft.isFinishing = true;
     try {
       await draft.finish(size);
+      // A disk that failed may have taken segments with it that were stored before.
+      if (!this.blocks.hasAll({ url, size }, entry.version)) {
+        draft.forgetLost();
+        if (!options.isUpload) throw new CacheError("UNAVAILABLE", `${url}: a volume has lost bytes of the write: write again`);
+        draft.isFinishing = false;
+        return { conflict: "incomplete", completion: draft.spans.completion(size) };
+      }
       this.drafts.remove(draft);
       const value = { ...entry, version, size, present: true, expiresMs: expiresMs ?? entry.expiresMs };
       const isAdopted = await this.#adopt(value, entry.version);

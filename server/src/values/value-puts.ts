@@ -81,7 +81,9 @@ export class ValuePuts {
       const written = whole === undefined ? await sendAll(writer, body) : whole.length;
       this.counts.bytesWritten += written;
       const isTakenByAll = attempt === 1 && writer.failed.length === 0;
-      const info = await calls.written({ ...entry, size: written, present: true }, writer.written, writer.failed);
+      const { failed } = writer;
+      const outcome = { written: writer.written, failed, behind: failed, draft: entry.version };
+      const info = await calls.written({ ...entry, size: written, present: true }, outcome);
       return { info, isTakenByAll };
     }
   }

@@ -3,6 +3,7 @@ import type { Draft } from "./draft.js";
 import type { HybridClock } from "./hybrid-clock.js";
 import { Monitors } from "./monitors.js";
 import { type Freshness, ValueCopies } from "./value-copies.js";
+import type { HeldEntry } from "./value-entries.js";
 import type { Refusal, ValueHolder } from "./value-holder.js";
 import { answerOf, type Placement, type StepBytes, type ValueMembers } from "./value-members.js";
 import { readPiece } from "./value-pieces.js";
@@ -10,6 +11,8 @@ import { READ_PIECE_BYTES } from "./value-reads.js";
 import { parseValueUrl, type ValueEvent } from "./values.js";
 import { ReceivedBodies } from "./write-memory.js";
 
+/** A version that no value has: a member that is asked for it asks all others, even if it should know their changes. */
+export const ANY_VERSION = "any";
 /** How long another member may take for one step. */
 export const CALL_TIMEOUT_MS = 30_000;
 /** Versions that one answer names. */
@@ -98,7 +101,12 @@ export class ValueService {
       return held === undefined ? [] : [{ ...held.entry, present: holder.readable(url)?.sequence === held.sequence }];
     });
     const upload = urls[0] === undefined ? undefined : holder.drafts.uploadOf(urls[0]);
-    return answerOf({ entries, upload: upload?.entry, present: upload?.spans.present() ?? [] });
+    return answerOf({
+      entries,
+      upload: upload?.entry,
+      present: upload?.spans.present() ?? [],
+      sequence: upload?.writes ?? 0,
+    });
   }
 
   async #begin(begin: NonNullable<ValueCall["begin"]>, signal: AbortSignal, bytes?: StepBytes): Promise<ValueAnswer> {
@@ -148,8 +156,10 @@ export class ValueService {
     if (!isFollowing) {
       const held = holder.readable(url);
       // A read that has begun continues with its version, whatever the newest one is.
-      const found =
-        version !== "" && (held?.entry.version === version || offset > 0) ? held : await this.copies.ensure(url, signal);
+      const hasFound = version !== "" && (held?.entry.version === version || offset > 0);
+      const bring = (): Promise<HeldEntry | undefined> | HeldEntry | undefined =>
+        version === "" ? this.copies.ensure(url, signal) : this.copies.catchUp(url, signal);
+      const found = hasFound ? held : await bring();
       if (length === 0) {
         if (found === undefined) throw new CacheError("NOT_FOUND", `${url}: no such value`);
         return answerOf({ entries: [found.entry], size: found.entry.size });

@@ -2,7 +2,7 @@ import type { MemberInfo, ValueEntry } from "@frontcache/proto";
 import { forEachConcurrent } from "@frontcache/proto/runtime";
 import type { Clock } from "../runtime/clock.js";
 import type { HybridClock } from "./hybrid-clock.js";
-import { type Freshness, NotCopied } from "./value-copies.js";
+import { FRESH_MS, type Freshness, NotCopied } from "./value-copies.js";
 import type { HeldEntry } from "./value-entries.js";
 import { isLive, KEEP_DELETED_MS } from "./value-entry.js";
 import type { ValueHolder } from "./value-holder.js";
@@ -11,8 +11,6 @@ import { MOST_URLS, type ValueService } from "./value-service.js";
 
 /** How often a member asks the others for changes. */
 const INTERVAL_MS = 500;
-/** Knowledge that is older does not count: the member asks for each value then. */
-const FRESH_MS = 2_000;
 const CHANGES_TIMEOUT_MS = 5_000;
 /** Answers of one round. */
 const MOST_PAGES = 50;
@@ -176,9 +174,9 @@ export class ValueSync implements Freshness {
         this.#requested.delete(url);
         return;
       }
-      const isCopied = await this.#service!.copies.copy(entry, [source], signal).catch((error: unknown) =>
-        this.#notCopied(url, error),
-      );
+      // Its writer may still complete it here.
+      if (holder.drafts.get(url, version)?.options.isCopy === false) return;
+      const isCopied = await this.#service!.copies.copy(entry, [source]).catch((error: unknown) => this.#notCopied(url, error));
       // Another member may have the bytes, or nobody any more.
       if (isCopied === false) await Promise.resolve(this.#service!.copies.ensure(url, signal)).catch(() => undefined);
       const latest = this.#requested.get(url);

@@ -125,9 +125,8 @@ export class ValueWrites {
     const parts: ValueInfo[] = [];
     for (const [i, { number, tag }] of named.entries()) {
       if (i > 0 && number <= named[i - 1]!.number) throw refused("InvalidRequest", "The parts are not in ascending order.");
-      const info = await this.#values.head(requestOf(question, partUrl(uploadId, String(number))));
-      if (info === undefined || info.version !== tag)
-        throw refused("InvalidRequest", `Part ${number} was not uploaded as named.`);
+      const info = await this.#find(question, partUrl(uploadId, String(number)), tag);
+      if (info?.version !== tag) throw refused("InvalidRequest", `Part ${number} was not uploaded as named.`);
       parts.push(info);
     }
     const size = parts.reduce((sum, each) => sum + each.size, 0);
@@ -148,7 +147,7 @@ export class ValueWrites {
 
   async #uploadOf(question: WriteQuestion, ref: ObjectRef, uploadId: string): Promise<Described> {
     const url = partUrl(uploadId, "about");
-    const about = UPLOAD_ID.test(uploadId) ? await this.#values.head(requestOf(question, url)) : undefined;
+    const about = UPLOAD_ID.test(uploadId) ? await this.#find(question, url) : undefined;
     if (about !== undefined) {
       const pieces: Uint8Array[] = [];
       for await (const piece of bytesOf(await this.#values.open({ ...requestOf(question, url), offset: 0 }))) pieces.push(piece);
@@ -156,6 +155,14 @@ export class ValueWrites {
       if (uploaded === ref.url) return described;
     }
     throw new CacheError("NOT_FOUND", `${ref.url}: no such upload`, { s3Code: "NoSuchUpload" });
+  }
+
+  /** Resolves with what an upload consists of. It may have been written by a member that could not reach all others. */
+  async #find(question: WriteQuestion, url: string, version?: string): Promise<ValueInfo | undefined> {
+    const request = requestOf(question, url);
+    const info = await this.#values.head(request);
+    const isFound = info !== undefined && (version === undefined || info.version === version);
+    return isFound ? info : this.#values.head({ ...request, isCertain: true });
   }
 
   async #dropUpload(question: WriteQuestion, uploadId: string): Promise<void> {
