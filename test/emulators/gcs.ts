@@ -28,7 +28,7 @@ const reasons: Record<number, string> = {
 
 /**
  * GCS's JSON API on a local port, without credentials: metadata, media, conditions, ranges, lists, writes and faults; of its XML API
- * writes.
+ * writes and lists of uploads.
  */
 export class GcsEmulator implements AsyncDisposable, Dialect {
   readonly objects = new ObjectTable();
@@ -127,6 +127,7 @@ export class GcsEmulator implements AsyncDisposable, Dialect {
 
   async answer(exchange: Exchange): Promise<void> {
     const { bucket, key, method, query } = exchange.seen;
+    if (method === "GET" && (query.has("uploads") || query.has("uploadId"))) return this.writes.list(exchange);
     if (method !== "GET") return this.writes.answer(exchange, exchange.request.url!.split("?", 1)[0]!);
     if (bucket === "")
       return this.#sendJson(exchange, 200, { kind: "storage#buckets", items: this.objects.buckets().map(bucketResource) });

@@ -93,13 +93,14 @@ export function listXml(bucket: string, objects: readonly StoredObject[], query:
 }
 
 /** Escapes a name as S3 does in listings: form encoding, except for the slash. */
-function escapeUrl(text: string): string {
+export function escapeUrl(text: string): string {
   return encodeURIComponent(text)
     .replaceAll("%20", "+")
     .replaceAll("%2F", "/")
     .replace(/[!'()~]/g, (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`);
 }
 
-function escapeXml(text: string): string {
+/** Escapes a text, also its line breaks. */
+export function escapeXml(text: string): string {
   return text.replace(/[&<>"']|(?![\t\n])\p{Cc}/gu, (character) => `&#${character.charCodeAt(0)};`);
 }

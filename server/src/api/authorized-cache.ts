@@ -131,7 +131,8 @@ class AccessRule {
       return;
     }
     const names = new Set(query.map(([name]) => name));
-    if (collection === "objects" || LISTINGS.some((name) => names.has(name))) {
+    const isListing = ref.scheme === "gs" ? collection !== undefined : LISTINGS.some((name) => names.has(name));
+    if (isListing) {
       const prefix = query.find(([name]) => name === "prefix")?.[1] ?? "";
       this.#authorization.check(principal, "list", { bucket: ref, prefix }, `${bucketUrl(ref)}/${prefix}`);
     } else if (isOnlyAboutExistence(ref, names)) this.#authorization.checkBucket(principal, ref);

@@ -83,8 +83,8 @@ export interface PassQuestion extends RequestContext, Repetition {
   readonly kind: "pass";
   /** An object, or a bucket. A bucket with an empty name is the store itself: its list of buckets. */
   readonly ref: ObjectRef | BucketRef;
-  /** The objects of the bucket in place of the bucket itself, where they are resources of their own: GCS. */
-  readonly collection?: "objects" | undefined;
+  /** Of GCS, in place of `ref` itself: the objects of the bucket, its uploads in parts, or the parts of an upload of the object. */
+  readonly collection?: "objects" | "uploads" | "parts" | undefined;
   readonly method: "GET" | "HEAD";
   /** Parameters of the query, not escaped. A parameter without a value has an empty one. No parameters of signatures. */
   readonly query: readonly (readonly [name: string, value: string])[];

@@ -14,6 +14,12 @@ const MAX_DOCUMENT_BYTES = 16 << 20;
 /** Headers of the origin's answer that this member sets itself. */
 const NOT_ANSWERED = /^(?:date|server|x-amz-request-id|x-amz-id-2|content-length|content-encoding|transfer-encoding)$/;
 
+/** The operations that GCS's XML API has, too, and what they list. */
+const LISTED_BY_GCS: { readonly [Each in Operation]?: "uploads" | "parts" } = {
+  ListMultipartUploads: "uploads",
+  ListParts: "parts",
+};
+
 /** Answers an operation with the origin's own answer, whatever its status. Never throws. */
 export function answerPassed(
   context: HttpContext,
@@ -23,24 +29,27 @@ export function answerPassed(
 ): void {
   const { ref, scope } = target;
   const resource = scope === "object" ? `/${ref.bucket}/${ref.key}` : `/${ref.bucket}`;
-  if (ref.scheme !== "s3") {
+  const collection = ref.scheme === "gs" ? LISTED_BY_GCS[operation] : undefined;
+  if (ref.scheme !== "s3" && collection === undefined) {
     sendError(context, notImplemented(operation), resource);
     return;
   }
   const change = scope === "bucket" ? aboutBucket : undefined;
-  answerDocument(context, { operation, url: ref.url, resource }, () => passOn(context, cache, target), change);
+  answerDocument(context, { operation, url: ref.url, resource }, () => passOn(context, cache, target, collection), change);
 }
 
-/** The origin's own answer to a request that is sent with this member's credentials. */
+/** The origin's own answer to a request that is sent with this member's credentials. `collection`: as in PassQuestion. */
 export async function passOn(
   { request, principal, signal }: HttpContext,
   cache: Cache,
   target: BucketTarget | ObjectTarget,
+  collection?: PassQuestion["collection"],
 ): Promise<Document & { readonly status: number }> {
   const question: PassQuestion = {
     kind: "pass",
     // The version is a parameter of the request, not a part of the key.
     ref: target.scope === "object" ? target.bare : target.ref,
+    collection,
     method: request.method === "HEAD" ? "HEAD" : "GET",
     query: passedParameters(target.query),
     headers: passedHeaders({ request }),

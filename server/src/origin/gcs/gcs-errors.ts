@@ -79,3 +79,9 @@ export function gcsError(error: unknown, { ref, signal }: OriginRequest | Origin
   if (isConnectionError(error)) return new NoAnswer(ref, `cannot be reached${what}`, error);
   return new CacheError("UNAVAILABLE", `${ref.url}: the origin cannot be reached${what}`, { cause: error });
 }
+
+/** Refuses what a request in S3's form asks for, and GCS does not have. */
+export function noEquivalent(what: string): CacheError {
+  const message = `GCS has no equivalent of ${what}: leave it out, or ask GCS itself`;
+  return new CacheError("INVALID_ARGUMENT", message, { s3Code: "NotImplemented" });
+}

@@ -31,7 +31,7 @@ import {
   modifiedMs,
 } from "./gcs-listing.js";
 import { type GcsMetadata, METADATA_FIELDS, metadataHeaders } from "./gcs-metadata.js";
-import { type GcsSent, JSON_TYPE, MAX_LISTING_BYTES, passToGcs } from "./gcs-passing.js";
+import { type GcsSent, MAX_LISTING_BYTES, passToGcs } from "./gcs-passing.js";
 import { objectPath, objectsPath } from "./gcs-paths.js";
 import { xmlAnswer, xmlWrite } from "./gcs-xml-write.js";
 
@@ -168,8 +168,7 @@ export class GcsOrigin implements Origin {
       const refusal = { status, contentRange, isAuthorized, body };
       const isRejected = status === 401 && isAuthorized && !isRenewed;
       const isReplaced = isRejected && (await inTime(credentials!.replace(token), signal)) !== undefined;
-      if (!isReplaced || !mayAddRequest(request))
-        return { refusal, contentType: response.head.header("content-type") ?? JSON_TYPE };
+      if (!isReplaced || !mayAddRequest(request)) return { refusal, contentType: response.head.header("content-type") };
     }
   }
 

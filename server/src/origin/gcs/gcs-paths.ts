@@ -19,3 +19,10 @@ export function objectPath(ref: ObjectRef, query: string): string {
   const all = generation === undefined ? query : `generation=${generation}&${query}`;
   return `${bucketPath(ref)}/o/${encodeURIComponent(named)}?${all}`;
 }
+
+/** The path of a bucket or an object in GCS's XML API with a query. A parameter without a value has an empty one. */
+export function xmlPath(ref: BucketRef | ObjectRef, query: readonly (readonly [name: string, value: string])[]): string {
+  const path = `/${encodeURIComponent(ref.bucket)}${"key" in ref ? `/${encodeURIComponent(ref.key)}` : ""}`;
+  const parameters = query.map(([name, value]) => (value === "" ? name : `${name}=${encodeURIComponent(value)}`));
+  return parameters.length === 0 ? path : `${path}?${parameters.join("&")}`;
+}

@@ -2,7 +2,9 @@ import { createHash } from "node:crypto";
 import { CacheError, entityTagOf } from "@frontcache/proto";
 import { NotWritten, type WriteAnswer, type WriteRequest } from "../origin.js";
 import type { SentWrite } from "../sent-write.js";
+import { noEquivalent } from "./gcs-errors.js";
 import type { GcsWrite } from "./gcs-json-write.js";
+import { xmlPath } from "./gcs-paths.js";
 
 type Header = readonly [name: string, value: string];
 
@@ -30,7 +32,8 @@ export function xmlWrite(request: WriteRequest, sent: SentWrite): GcsWrite {
   const { ref, body, method } = request;
   const operation = operationOf(request);
   const headers = request.headers.flatMap(([name, value]) => headersOf(name, value, operation));
-  const path = `/${encodeURIComponent(ref.bucket)}${"key" in ref ? `/${encodeURIComponent(ref.key)}` : ""}${queryOf(request)}`;
+  const query = request.query.map(([name, value]) => [name === "versionId" ? "generation" : name, value] as const);
+  const path = xmlPath(ref, query);
   if (!(body instanceof Uint8Array)) {
     const length: Header = ["content-length", String(body.length)];
     return { path, headers: [...headers, length], body: sent.begin() };
@@ -63,15 +66,6 @@ function operationOf({ ref, method, query, source }: WriteRequest): XmlOperation
   if (!has("uploadId")) return source === undefined ? "put" : "copy";
   if (source !== undefined) throw refused("UploadPartCopy");
   return "part";
-}
-
-function queryOf({ query }: WriteRequest): string {
-  if (query.length === 0) return "";
-  const all = query.map(([name, value]) => {
-    const own = name === "versionId" ? "generation" : name;
-    return value === "" ? own : `${own}=${encodeURIComponent(value)}`;
-  });
-  return `?${all.join("&")}`;
 }
 
 /** The headers of GCS that mean the same as one of S3. */
@@ -139,8 +133,7 @@ function md5Of(document: Uint8Array): Header {
 }
 
 function refused(what: string): NotWritten {
-  const message = `GCS has no equivalent of ${what}: leave it out, or write to GCS itself`;
-  return new NotWritten(new CacheError("INVALID_ARGUMENT", message, { s3Code: "NotImplemented" }));
+  return new NotWritten(noEquivalent(what));
 }
 
 /** GCS's answer as S3 would answer. A generation becomes the ETag, as in all answers about objects. */
