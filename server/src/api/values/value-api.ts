@@ -120,9 +120,9 @@ function answerValue(context: HttpContext, about: ValueRequest, query: Query, va
     case "PUT":
       if (query.has("offset")) {
         return run("write range", async () => {
-          const offset = Number(query.get("offset"));
-          if (!Number.isSafeInteger(offset) || offset < 0)
-            throw new CacheError("INVALID_ARGUMENT", `${url}: the offset is invalid`);
+          const text = query.get("offset") ?? "";
+          const offset = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+          if (!Number.isSafeInteger(offset)) throw new CacheError("INVALID_ARGUMENT", `${url}: the offset is invalid`);
           return jsonDocument(await values.writeRange(about, offset, receivedBytes(upload!, context)));
         });
       }
@@ -165,6 +165,9 @@ async function put(context: HttpContext, about: ValueRequest, values: Values): P
   const ifNoneMatch = headers["if-none-match"];
   if (ifNoneMatch !== undefined && ifNoneMatch !== "*") {
     throw new CacheError("INVALID_ARGUMENT", `${about.url}: If-None-Match of a value can only be *`);
+  }
+  if (headers["content-range"] !== undefined) {
+    throw new CacheError("INVALID_ARGUMENT", `${about.url}: a value is put whole: begin an upload, and write ranges at ?offset=`);
   }
   const request = { ...about, ...descriptionOf(context), size: bodySizeOf(context), whileWritten, ifNoneMatch } as const;
   return jsonDocument(await values.put(request, receivedBytes(context.upload!, context)), 201);

@@ -3,7 +3,7 @@ import { CacheError, entityTagOf, type ObjectRef, type S3Code } from "@frontcach
 import type { WriteAnswer } from "../../origin/origin.js";
 import type { ReplicatedValues } from "../../values/replicated-values.js";
 import { MULTIPART_BUCKET } from "../../values/value-buckets.js";
-import { type PutRequest, ValueConflict, type ValueInfo, type ValueRequest } from "../../values/values.js";
+import { checkDescription, type PutRequest, ValueConflict, type ValueInfo, type ValueRequest } from "../../values/values.js";
 import type { WriteQuestion } from "../../writes/write-through.js";
 import { parseDeleteDocument } from "../s3/writes/delete-document.js";
 import { nameXml, XML_HEADER } from "../s3/xml.js";
@@ -99,7 +99,10 @@ export class ValueWrites {
   /** The parts of an upload are hidden values until it is completed. */
   async #beginUpload(question: WriteQuestion, ref: ObjectRef): Promise<WriteAnswer> {
     const uploadId = randomBytes(16).toString("hex");
-    const about = Buffer.from(JSON.stringify({ url: ref.url, ...describedBy(question.headers) }));
+    const described = describedBy(question.headers);
+    // Not at the end, after all parts.
+    checkDescription(ref.url, described);
+    const about = Buffer.from(JSON.stringify({ url: ref.url, ...described }));
     await this.#values.put({ ...requestOf(question, partUrl(uploadId, "about")), ttlSeconds: UPLOAD_TTL_SECONDS }, about);
     const { bucket, key } = ref;
     const names = `<Bucket>${nameXml(bucket)}</Bucket><Key>${nameXml(key)}</Key><UploadId>${uploadId}</UploadId>`;
