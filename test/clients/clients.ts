@@ -71,7 +71,7 @@ export const installations = {
   s3cmd: { by: "apt", packages: ["s3cmd"], program: "s3cmd" },
 } as const satisfies Record<string, Installation>;
 
-/** A client, and the program in `scripts/` that has it read all objects. */
+/** A client, and the programs in `scripts/` that have it read all objects, and write some. */
 export interface Client {
   readonly name: string;
   readonly installation: keyof typeof installations;
@@ -80,19 +80,21 @@ export interface Client {
   readonly args?: readonly string[];
   /** It reads some objects only, and checks them itself. */
   readonly checksItself?: true;
+  /** The program that has it write all files of a folder and delete all other objects. Absent: it only reads. */
+  readonly writes?: string;
   /** The store that it speaks to. Default: s3. */
   readonly store?: "gcs";
 }
 
 export const clients: readonly Client[] = [
-  { name: "boto3", installation: "aws", script: "boto3_client.py" },
-  { name: "awscli", installation: "aws", script: "awscli.sh" },
-  { name: "minio-py", installation: "aws", script: "minio_client.py" },
+  { name: "boto3", installation: "aws", script: "boto3_client.py", writes: "boto3_writes.py" },
+  { name: "awscli", installation: "aws", script: "awscli.sh", writes: "awscli_writes.sh" },
+  { name: "minio-py", installation: "aws", script: "minio_client.py", writes: "minio_writes.py" },
   { name: "s3fs", installation: "data", script: "s3fs_client.py" },
-  { name: "pyarrow", installation: "data", script: "pyarrow_client.py" },
+  { name: "pyarrow", installation: "data", script: "pyarrow_client.py", writes: "pyarrow_writes.py" },
   { name: "polars", installation: "data", script: "polars_client.py", checksItself: true },
   { name: "duckdb", installation: "data", script: "duckdb_client.py" },
-  { name: "obstore", installation: "data", script: "obstore_client.py" },
+  { name: "obstore", installation: "data", script: "obstore_client.py", writes: "obstore_writes.py" },
   { name: "zarr", installation: "data", script: "zarr_client.py", checksItself: true },
   { name: "lance", installation: "data", script: "lance_client.py", checksItself: true },
   { name: "safetensors", installation: "data", script: "safetensors_client.py", checksItself: true },
@@ -102,12 +104,24 @@ export const clients: readonly Client[] = [
   { name: "aws-sdk-go", installation: "aws-sdk-go", script: "aws_sdk.go" },
   { name: "aws-sdk-java", installation: "aws-sdk-java", script: "AwsSdk.java" },
   { name: "hadoop", installation: "hadoop", script: "Hadoop.java" },
-  { name: "minio-js", installation: "node", script: "minio.mjs" },
-  { name: "aws-sdk-js", installation: "node", script: "aws-sdk.mjs" },
-  { name: "rclone", installation: "rclone", script: "rclone.sh" },
-  { name: "s3cmd", installation: "s3cmd", script: "s3cmd.sh" },
+  { name: "minio-js", installation: "node", script: "minio.mjs", writes: "minio-writes.mjs" },
+  { name: "aws-sdk-js", installation: "node", script: "aws-sdk.mjs", writes: "aws-sdk-writes.mjs" },
+  { name: "rclone", installation: "rclone", script: "rclone.sh", writes: "rclone_writes.sh" },
+  { name: "s3cmd", installation: "s3cmd", script: "s3cmd.sh", writes: "s3cmd_writes.sh" },
   { name: "mc", installation: "mc", script: "mc.sh" },
-  { name: "google-cloud-storage (Python)", installation: "data", script: "google_client.py", store: "gcs" },
+  {
+    name: "google-cloud-storage (Python)",
+    installation: "data",
+    script: "google_client.py",
+    writes: "google_writes.py",
+    store: "gcs",
+  },
   { name: "gcsfs", installation: "data", script: "gcsfs_client.py", store: "gcs" },
-  { name: "google-cloud-storage (Node.js)", installation: "node", script: "google.mjs", store: "gcs" },
+  {
+    name: "google-cloud-storage (Node.js)",
+    installation: "node",
+    script: "google.mjs",
+    writes: "google-writes.mjs",
+    store: "gcs",
+  },
 ];

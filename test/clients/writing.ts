@@ -10,31 +10,10 @@ import {
 } from "@aws-sdk/client-s3";
 import type { MemberProcess } from "../e2e/member-process.js";
 import { rampBytes } from "../emulators/s3.js";
-import type { installations } from "./clients.js";
+import type { Client } from "./clients.js";
+import type { Exercise } from "./exercise.js";
 import { WRITABLE_BUCKET } from "./objects.js";
-
-/** A client of `clients.ts`, and the program in `scripts/` that has it write all files of a folder and delete all other objects. */
-export interface Writer {
-  readonly name: string;
-  readonly installation: keyof typeof installations;
-  readonly script: string;
-  /** The store that it speaks to. Default: s3. */
-  readonly store?: "gcs";
-}
-
-export const writers: readonly Writer[] = [
-  { name: "boto3", installation: "aws", script: "boto3_writes.py" },
-  { name: "awscli", installation: "aws", script: "awscli_writes.sh" },
-  { name: "minio-py", installation: "aws", script: "minio_writes.py" },
-  { name: "pyarrow", installation: "data", script: "pyarrow_writes.py" },
-  { name: "obstore", installation: "data", script: "obstore_writes.py" },
-  { name: "minio-js", installation: "node", script: "minio-writes.mjs" },
-  { name: "aws-sdk-js", installation: "node", script: "aws-sdk-writes.mjs" },
-  { name: "rclone", installation: "rclone", script: "rclone_writes.sh" },
-  { name: "s3cmd", installation: "s3cmd", script: "s3cmd_writes.sh" },
-  { name: "google-cloud-storage (Python)", installation: "data", script: "google_writes.py", store: "gcs" },
-  { name: "google-cloud-storage (Node.js)", installation: "node", script: "google-writes.mjs", store: "gcs" },
-];
+import type { Stage } from "./stage.js";
 
 /** The files that each client writes: an empty one, odd names, many small ones, and one in several parts. */
 const FILES: ReadonlyMap<string, Buffer> = new Map([
@@ -58,13 +37,28 @@ export function writeFiles(folder: string): void {
   }
 }
 
+/**
+ * A client writes through one member, if it writes at all and others could have cached older versions. All members must return at once
+ * what it wrote. `folder`: with the files.
+ */
+export function writingOf({ writes: script, store }: Client, { members }: Stage, folder: string): Exercise[] {
+  if (script === undefined || members.length === 1) return [];
+  const perform: Exercise["perform"] = async (run) => {
+    using bucket = new WrittenBucket(members, store, script.split(".")[0]!);
+    await bucket.prepare();
+    const { problem } = await run({ script, environment: bucket.environmentOf(folder) });
+    return problem ?? bucket.difference();
+  };
+  return [{ name: "writes", perform }];
+}
+
 /** The members of a cluster, as a client of S3 sees them. */
-export class WrittenBucket implements Disposable {
+class WrittenBucket implements Disposable {
   readonly #clients: readonly S3Client[];
   readonly #prefix: string;
 
   /** `prefix` begins the keys of one writer. */
-  constructor(members: readonly MemberProcess[], { store }: Pick<Writer, "store">, prefix: string) {
+  constructor(members: readonly MemberProcess[], store: Client["store"], prefix: string) {
     const credentials = { accessKeyId: "any", secretAccessKey: "any-secret" };
     const options = { forcePathStyle: true, region: "us-east-1", credentials };
     this.#prefix = prefix;
