@@ -71,6 +71,22 @@ describe("a value that one of its holders cannot store, because its volume fails
     await expectEverywhere(cluster, bytes);
     await cluster.close();
   });
+
+  it("is not given up by the member that lacks it, while that one cannot reach the member that has it", async () => {
+    const { cluster, ring } = await clusterOf();
+    const [one, two, three] = ring;
+    const mend = breakDisk(cluster, one);
+    const bytes = patterned(20_000);
+    await cluster.values(three).put(requestOf(KEY), bytes);
+    mend();
+    cluster.cut(one, two);
+    const read = async (): Promise<Buffer> => bytesOf(await cluster.values(one).open({ ...requestOf(KEY), offset: 0 }));
+    await expect(read()).rejects.toMatchObject({ code: "NOT_FOUND" });
+    cluster.heal();
+    await expectEverywhere(cluster, bytes);
+    expect(await cluster.within(() => cluster.values(one).stats().entries === 1)).toBe(true);
+    await cluster.close();
+  });
 });
 
 describe("an upload whose stored bytes a volume has lost", () => {

@@ -132,7 +132,7 @@ export class ValueCopies {
     const { holder, placement, versions, service } = this.#options;
     const others = placement.others(url);
     let best: ValueEntry | undefined;
-    let isComplete = true;
+    let isComplete = placement.canReachAll(url);
     const sources: { readonly member: MemberInfo; readonly entry: ValueEntry }[] = [];
     await Promise.all(
       others.map(async (member) => {

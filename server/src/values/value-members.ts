@@ -105,6 +105,12 @@ export class Placement {
     return [...others.values()].filter((member) => !this.isSelf(member) && !this.#members.isUnreachable(member));
   }
 
+  /** Returns whether all members that may have a value can be reached. */
+  canReachAll(url: string): boolean {
+    const isReached = (member: MemberInfo): boolean => this.isSelf(member) || !this.#members.isUnreachable(member);
+    return this.#near(url).every(isReached) && this.#members.earlier(url).every(isReached);
+  }
+
   /** Copies that a value can have now. */
   get copies(): number {
     return Math.min(this.#replicas, this.#members.members.length);
