@@ -1,8 +1,8 @@
 import { DEFAULT_GEOMETRY, type MemberInfo, Membership, type ValueCall } from "@frontcache/proto";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { GrpcFixture } from "../testing/grpc-fixture.js";
-import { bytesOf } from "../testing/memory-values.js";
 import { knowsNoObjects, openOtherMembers } from "../testing/other-members.js";
+import { bytesOf } from "../testing/value-bodies.js";
 import { patterned, requestOf } from "../testing/value-samples.js";
 import { ValuesCluster } from "../testing/values-cluster.js";
 import { HybridClock } from "../values/hybrid-clock.js";

@@ -329,17 +329,3 @@ async function changed(draft: Draft, signal: AbortSignal): Promise<void> {
   });
   if (signal.aborted) throw CacheError.from(signal.reason);
 }
-
-/** The bytes of a read, whole. */
-export async function bytesOf(read: ValueRead): Promise<Buffer> {
-  const pieces: Buffer[] = [];
-  try {
-    for (let slice = await read.next(); slice !== undefined; slice = await read.next()) {
-      pieces.push(Buffer.from(slice.bytes));
-      slice.release();
-    }
-    return Buffer.concat(pieces);
-  } finally {
-    read.close();
-  }
-}

@@ -1,7 +1,7 @@
 import type { CacheError } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
 import type { ValueConflict, ValueEvent, Values } from "../values/values.js";
-import { bytesOf } from "./memory-values.js";
+import { bytesOf, openWhenWritten, SentBody } from "./value-bodies.js";
 import { patterned, requestOf } from "./value-samples.js";
 
 /** An implementation under test. */
@@ -10,39 +10,6 @@ export interface ValuesUnderTest {
   /** Lets time pass. */
   advance(byMs: number): Promise<void>;
   close(): Promise<void>;
-}
-
-/** A body whose pieces the test sends. */
-export class SentBody implements AsyncIterable<Uint8Array> {
-  readonly #pieces: (Uint8Array | Error | undefined)[] = [];
-  #wake: (() => void) | undefined;
-
-  send(bytes: Uint8Array): void {
-    this.#push(bytes);
-  }
-
-  end(error?: Error): void {
-    this.#push(error);
-  }
-
-  #push(piece: Uint8Array | Error | undefined): void {
-    this.#pieces.push(piece);
-    this.#wake?.();
-  }
-
-  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array> {
-    for (;;) {
-      while (this.#pieces.length === 0) {
-        await new Promise<void>((resolve) => {
-          this.#wake = resolve;
-        });
-      }
-      const piece = this.#pieces.shift();
-      if (piece === undefined) return;
-      if (piece instanceof Error) throw piece;
-      yield piece;
-    }
-  }
 }
 
 /** Without the comparison byte by byte that Vitest makes of buffers. */
@@ -359,16 +326,4 @@ export function describeValues(name: string, open: () => Promise<ValuesUnderTest
       }),
     );
   });
-}
-
-/** Opens a read that follows the value's writer, as soon as the writer has begun. */
-export async function openWhenWritten(values: Values, key: string) {
-  for (;;) {
-    try {
-      return await values.open({ ...requestOf(key), offset: 0, follow: true });
-    } catch (error) {
-      if ((error as CacheError).code !== "NOT_FOUND") throw error;
-      await new Promise((resolve) => setImmediate(resolve));
-    }
-  }
 }

@@ -1,5 +1,5 @@
 import type { CacheError } from "@frontcache/proto";
-import { bytesOf } from "./memory-values.js";
+import { bytesOf } from "./value-bodies.js";
 import { patterned, requestOf } from "./value-samples.js";
 import { ValuesCluster } from "./values-cluster.js";
 

@@ -1,10 +1,9 @@
 import type { CacheError } from "@frontcache/proto";
 import { until } from "@frontcache/proto/testing";
 import { describe, expect, it } from "vitest";
-import { bytesOf } from "../testing/memory-values.js";
+import { bytesOf, openWhenWritten, SentBody } from "../testing/value-bodies.js";
 import { patterned, requestOf } from "../testing/value-samples.js";
 import { ValuesCluster, type ValuesClusterOptions } from "../testing/values-cluster.js";
-import { openWhenWritten, SentBody } from "../testing/values-contract.js";
 import type { ValueConflict, ValueEvent } from "./values.js";
 
 const KEY = "k";

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { systemError } from "../storage/disk/disk.js";
-import { bytesOf } from "../testing/memory-values.js";
 import { testGeometry } from "../testing/store-fixture.js";
+import { bytesOf } from "../testing/value-bodies.js";
 import { patterned, requestOf } from "../testing/value-samples.js";
 import { ValuesCluster } from "../testing/values-cluster.js";
 

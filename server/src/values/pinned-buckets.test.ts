@@ -1,8 +1,8 @@
 import type { CacheError } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
 import type { BlockStore, BucketShareSetting } from "../storage/block-store.js";
-import { bytesOf } from "../testing/memory-values.js";
 import { keep, testId, testInfo, testSegments } from "../testing/store-fixture.js";
+import { bytesOf } from "../testing/value-bodies.js";
 import { patterned, requestOf } from "../testing/value-samples.js";
 import { ValuesCluster } from "../testing/values-cluster.js";
 

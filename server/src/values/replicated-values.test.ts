@@ -1,6 +1,6 @@
 import type { CacheError } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
-import { bytesOf } from "../testing/memory-values.js";
+import { bytesOf } from "../testing/value-bodies.js";
 import { patterned, requestOf } from "../testing/value-samples.js";
 import { ValuesCluster } from "../testing/values-cluster.js";
 import { describeValues } from "../testing/values-contract.js";

@@ -1,6 +1,6 @@
 import { VALUE_CALL_HEADER, VALUE_CALLS_PATH, ValueAnswer, ValueCall } from "@frontcache/proto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { bytesOf } from "../../testing/memory-values.js";
+import { bytesOf } from "../../testing/value-bodies.js";
 import { ValueListener } from "../../testing/value-listener.js";
 import { patterned, requestOf } from "../../testing/value-samples.js";
 import { ValuesCluster } from "../../testing/values-cluster.js";

@@ -3,11 +3,10 @@ import { type ClientRequest, type IncomingMessage, request as sendRequest } from
 import type { CacheError } from "@frontcache/proto";
 import { eventually } from "@frontcache/proto/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { bytesOf } from "../../testing/memory-values.js";
+import { bytesOf, openWhenWritten } from "../../testing/value-bodies.js";
 import { ValueListener } from "../../testing/value-listener.js";
 import { patterned, requestOf } from "../../testing/value-samples.js";
 import { ValuesCluster } from "../../testing/values-cluster.js";
-import { openWhenWritten } from "../../testing/values-contract.js";
 import { valueApi } from "./value-api.js";
 
 describe("a client that has sent a part of a value", () => {

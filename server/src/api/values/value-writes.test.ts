@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { bytesOf } from "../../testing/memory-values.js";
+import { bytesOf } from "../../testing/value-bodies.js";
 import { patterned, requestOf } from "../../testing/value-samples.js";
 import { ValuesCluster } from "../../testing/values-cluster.js";
 import { MULTIPART_BUCKET } from "../../values/value-buckets.js";
