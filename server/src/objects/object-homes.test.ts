@@ -177,6 +177,17 @@ describe("the record of an object", () => {
     expect((await a!.current(ref)).info.version).toBe(newer);
   });
 
+  it("is the one that a client requires, although the home leased an older one before it was lost", async () => {
+    const [a, b] = await homes.startAll("a", "b");
+    const ref = objectOf(a!.view.current, "a");
+    objects.put(ref.url, "one");
+    await b!.current(ref);
+    gone.add("a");
+    const version = objects.put(ref.url, "two");
+    await homes.whileTimePasses(b!.homes.verify(ref, version, signal));
+    expect((await homes.whileTimePasses(b!.current(ref))).info.version).toBe(version);
+  });
+
   it("is asked for anew when another member has received bytes of a newer version", async () => {
     const [a, b] = await homes.startAll("a", "b");
     const ref = objectOf(a!.view.current, "a");

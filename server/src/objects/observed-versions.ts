@@ -93,8 +93,9 @@ export class ObservedVersions {
       },
       answered: () => {},
       inPlaceOf: async (decider) => {
-        if (source === "received") await substitution.leasesEnd(decider);
-        else if (isOutdated()) await decided.current(ref, signal, { notBeforeMs: clock.monotonicMs() });
+        if (source === "claimed" && isOutdated()) await decided.current(ref, signal, { notBeforeMs: clock.monotonicMs() });
+        // This member may have a lease of an older version, too.
+        await substitution.leasesEnd(decider);
       },
       undecided: async () => {
         if (source === "received") await substitution.leasesEnd(undefined);
