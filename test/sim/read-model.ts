@@ -4,6 +4,9 @@ import type { SideOfRead } from "./division.js";
 import type { Trouble } from "./trouble.js";
 import type { PutVersion, VersionHistory } from "./version-history.js";
 
+/** Of the error of a read without a version that was overwritten before its first byte was sent. */
+const CHANGES_TOO_FAST = "the object changes faster than it can be read";
+
 /** A read, or a question for a record, that a client asked. */
 export interface AskedRead {
   readonly url: string;
@@ -203,9 +206,11 @@ export class ReadModel {
     const now = nowMs();
     const believedMs = this.#believedMs(read);
     const inTrouble = originTrouble.during(startedMs, now);
+    const isOverwritten = version === undefined && error.message.includes(CHANGES_TOO_FAST);
     const allowed: Partial<Record<ErrorCode, () => boolean>> = {
       CANCELLED: () => read.signal.aborted,
-      UNAVAILABLE: () => inTrouble || losses.countDuring(startedMs, now) > 1,
+      UNAVAILABLE: () =>
+        inTrouble || losses.countDuring(startedMs, now) > 1 || (isOverwritten && history.changed(url, version, startedMs, now)),
       RESOURCE_EXHAUSTED: () => inTrouble,
       NOT_FOUND: () => read.cachedOnly || history.wasMissing(url, inTrouble ? believedMs : startedMs - negativeTtlMs, now),
       OUT_OF_RANGE: () => read.cachedOnly || history.hadEnded(url, version, offset, believedMs, now),
@@ -217,7 +222,7 @@ export class ReadModel {
     }
     if (version === undefined && !read.cachedOnly) {
       if (error.code === "NOT_FOUND") this.#judgeAbsence(read);
-      if (error.code === "FAILED_PRECONDITION") this.#judgeRefusal(read);
+      if (error.code === "FAILED_PRECONDITION" || isOverwritten) this.#judgeRefusal(read);
     }
     this.refused++;
   }
