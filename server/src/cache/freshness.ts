@@ -142,11 +142,11 @@ export class Freshness {
     if (!staleIfError || revalidateAfterMs === 0) return undefined;
     const running = this.#questions.get(ref.url);
     const isLate =
-      running === undefined
-        ? this.#questions.size >= MAX_UNATTENDED ||
-          this.#hasFailed(ref.url) ||
-          (originStates?.stateOf(ref) ?? "available") !== "available"
-        : running.askedAtMs + FALLBACK_AFTER_MS <= clock.monotonicMs();
+      this.#hasFailed(ref.url) ||
+      (originStates?.stateOf(ref) ?? "available") !== "available" ||
+      (running === undefined
+        ? this.#questions.size >= MAX_UNATTENDED
+        : running.askedAtMs + FALLBACK_AFTER_MS <= clock.monotonicMs());
     const last = isLate ? records.last(ref.url) : undefined;
     if (last !== undefined && running === undefined) this.#revalidate(ref.url, ref);
     return last;
