@@ -1,6 +1,10 @@
+import { once } from "node:events";
+import { type AddressInfo, createServer } from "node:net";
+import { GetObjectCommand, HeadObjectCommand } from "@aws-sdk/client-s3";
 import { requestHead } from "@frontcache/client/testing";
 import { parsePlainRequest } from "@frontcache/server/testing";
 import { describe, expect, it } from "vitest";
+import { sdkClient } from "./sdk-client.js";
 
 describe("a request of frontcache's clients", () => {
   it.each(["key", "a/b//c", "é ~!*'()?#%+&", "tab\t, line\r\nbreak, \0", "k".repeat(1024), "é".repeat(512)])(
@@ -18,4 +22,30 @@ describe("a request of frontcache's clients", () => {
       }
     },
   );
+});
+
+describe("a signed request of AWS's SDK", () => {
+  it("has a form that the plain lane recognizes", async () => {
+    const received: Buffer[] = [];
+    const server = createServer((socket) =>
+      socket.on("data", (bytes) => {
+        received.push(bytes);
+        socket.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+      }),
+    ).listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const client = sdkClient(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+    const object = { Bucket: "bucket", Key: "a key/é" };
+    await client.send(new GetObjectCommand(object));
+    await client.send(new GetObjectCommand({ ...object, Range: "bytes=0-9", IfMatch: '"v1"' }));
+    await client.send(new HeadObjectCommand(object));
+    client.destroy();
+    server.close();
+    await once(server, "close");
+    for (const bytes of received) {
+      const authorization = expect.stringMatching(/^AWS4-HMAC-SHA256 /);
+      expect(parsePlainRequest(bytes, "root")).toMatchObject({ isPlain: false, headers: { authorization } });
+    }
+    expect(received).toHaveLength(3);
+  });
 });

@@ -1,8 +1,15 @@
-import { once } from "node:events";
 import { writeFileSync } from "node:fs";
-import { connect } from "node:net";
 import { join } from "node:path";
-import { amzDateOf, canonicalOf, ManualClock, partsOf, Signer, signedHeadersOf, silentLog } from "@frontcache/server/testing";
+import {
+  amzDateOf,
+  canonicalOf,
+  ManualClock,
+  partsOf,
+  RawClient,
+  Signer,
+  signedHeadersOf,
+  silentLog,
+} from "@frontcache/server/testing";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { temporaryDirectory } from "../e2e/member-process.js";
 import { ListenersUnderTest } from "./listeners-under-test.js";
@@ -37,7 +44,7 @@ grants: [{ to: "*", operations: read, buckets: s3://bucket }]
     if ("event" in fields && fields.event === "audit") audited.push(fields as Record<string, unknown>);
   };
   const log = { ...silentLog, debug: keep, info: keep, warn: keep, error: keep, always: keep };
-  listeners = await ListenersUnderTest.open({ identitiesFile }, clock, log as never);
+  listeners = await ListenersUnderTest.open({ identitiesFile }, clock, log as never, clock);
   listeners.cache.objects.set("s3://bucket/a b", Buffer.from("bytes"));
 });
 
@@ -90,17 +97,17 @@ function presigned({ path = "/bucket/a%20b", secret = SECRET, dateMs = clock.now
   return `${url}&X-Amz-Signature=${signature}${more}`;
 }
 
-/** Sends a request to the S3 endpoint as it is, and returns the status and S3's code. */
-async function send(target: string, lines: readonly string[]): Promise<string> {
-  const socket = connect(listeners.s3.address.port, "127.0.0.1");
-  let text = "";
-  socket.setEncoding("latin1").on("data", (piece: string) => {
-    text += piece;
-  });
-  socket.write([`GET ${target} HTTP/1.1`, `Host: ${host}`, "Connection: close", ...lines, "", ""].join("\r\n"));
-  await once(socket, "close");
-  const status = /^HTTP\/1\.1 (\d+)/.exec(text)?.[1];
-  return `${status} ${/<Code>(\w+)<\/Code>/.exec(text)?.[1] ?? "without an error"}`;
+/** What reads a request: the plain lane if it recognizes the form, or Node's parser, because of a header that the lane does not know. */
+const PARSERS = { lane: [], node: ["Accept-Language: en"] } as const;
+
+/** Sends a request to the S3 endpoint as it is, and returns the status and S3's code, and whether Node's parser read the request. */
+async function send(target: string, lines: readonly string[], parser: keyof typeof PARSERS = "lane"): Promise<[string, boolean]> {
+  await using client = await RawClient.connect(listeners.s3.address.port);
+  client.send([`GET ${target} HTTP/1.1`, `Host: ${host}`, ...lines, ...PARSERS[parser], "", ""].join("\r\n"));
+  const { status, headers, body } = await client.answer();
+  const code = /<Code>(\w+)<\/Code>/.exec(body.toString("latin1"))?.[1] ?? "without an error";
+  // Node's server says how long it keeps the connection.
+  return [`${status} ${code}`, headers["keep-alive"] !== undefined];
 }
 
 const bearer = (...parts: object[]): string =>
@@ -110,9 +117,29 @@ const claims = { iss: "https://127.0.0.1:1", aud: "frontcache", sub: "ada", exp:
 
 describe("a request with credentials", () => {
   it("that are valid is answered", async () => {
-    expect(await send("/bucket/a%20b", signedLines())).toBe("200 without an error");
-    expect(await send(presigned(), [])).toBe("200 without an error");
+    for (const parser of ["lane", "node"] as const) {
+      const isNode = parser === "node";
+      expect(await send("/bucket/a%20b", signedLines(), parser)).toEqual(["200 without an error", isNode]);
+      expect(await send(presigned(), [], parser)).toEqual(["200 without an error", isNode]);
+    }
     expect(audited).toEqual([]);
+  });
+
+  it.each<[string, () => [target: string, lines: string[]]]>([
+    ["a signed head", () => ["/bucket/a%20b", signedLines({ dateMs: clock.nowMs() - 15 * 60_000 + 1_000 })]],
+    ["a presigned URL", () => [presigned({ dateMs: clock.nowMs() - 86_400_000 + 1_000 }), []]],
+  ])("is authenticated each time by %s, also if only the range differs", async (_, make) => {
+    const [target, lines] = make();
+    await using client = await RawClient.connect(listeners.s3.address.port);
+    const read = async (range: string): Promise<string> => {
+      client.send([`GET ${target} HTTP/1.1`, `Host: ${host}`, `Range: bytes=${range}`, ...lines, "", ""].join("\r\n"));
+      const { status, headers, body } = await client.answer();
+      expect(headers["keep-alive"]).toBeUndefined();
+      return status === 206 ? body.toString() : String(status);
+    };
+    expect([await read("0-0"), await read("1-2"), await read("3-4")]).toEqual(["b", "yt", "es"]);
+    clock.advance(2_000);
+    expect(await read("0-0")).toBe("403");
   });
 
   it.each<[string, string, () => [target: string, lines: string[]]]>([
@@ -181,11 +208,14 @@ describe("a request with credentials", () => {
   ])("%s is answered with S3's error, is one line of the audit log, and reaches nothing", async (_, expected, make) => {
     const before = listeners.reached;
     const [target, lines] = make();
-    expect(await send(target, lines)).toBe(expected);
-    expect(listeners.reached).toBe(before);
-    expect(audited).toHaveLength(1);
-    expect(audited[0]).toMatchObject({ outcome: "unauthenticated", operation: "GET", listener: "s3" });
-    expect(String(audited[0]!.object)).not.toContain("?");
+    for (const parser of ["lane", "node"] as const) {
+      audited.length = 0;
+      expect((await send(target, lines, parser))[0]).toBe(expected);
+      expect(listeners.reached).toBe(before);
+      expect(audited).toHaveLength(1);
+      expect(audited[0]).toMatchObject({ outcome: "unauthenticated", operation: "GET", listener: "s3" });
+      expect(String(audited[0]!.object)).not.toContain("?");
+    }
     expect(logged.join("\n")).not.toMatch(/a-secret-of|X-Amz-Signature=|Bearer e/);
   });
 });

@@ -103,17 +103,21 @@ export class ConnectionAuthentication {
     const { authorization } = headers;
     if (found === undefined) {
       const presentsNothing = authorization === undefined && !mayBePresigned(url);
-      if (presentsNothing && this.#security.allowsAnonymous) return this.#peerPrincipal;
-      throw unauthenticated();
+      if (!presentsNothing || !this.#security.allowsAnonymous) throw unauthenticated();
+      this.#remember(authorization, this.#peerPrincipal, Number.POSITIVE_INFINITY, revision);
+      return this.#peerPrincipal;
     }
     // A member proves with a token that it may call, and by its connection that it is a member.
     const principal = this.#peerPrincipal.isMember ? this.#peerPrincipal : found.principal;
-    if (found.untilMs !== undefined && !mayBePresigned(url)) {
-      this.#authorization = authorization;
-      this.#principal = principal;
-      this.#untilMs = found.untilMs;
-      this.#revision = revision;
-    }
+    if (found.untilMs !== undefined && !mayBePresigned(url)) this.#remember(authorization, principal, found.untilMs, revision);
     return principal;
+  }
+
+  /** `authorization`: undefined if the request has none. */
+  #remember(authorization: string | undefined, principal: Principal, untilMs: number, revision: number): void {
+    this.#authorization = authorization;
+    this.#principal = principal;
+    this.#untilMs = untilMs;
+    this.#revision = revision;
   }
 }

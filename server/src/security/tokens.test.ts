@@ -117,6 +117,30 @@ describe("the authentication of a connection", () => {
     expect(checks).toBe(1);
   });
 
+  it("remembers that a connection presents nothing, until the credentials change or something is presented", () => {
+    let asked = 0;
+    const authenticator = {
+      revision: 0,
+      authenticate({ headers }: { headers: { authorization?: string | undefined } }) {
+        asked++;
+        if (headers.authorization === undefined) return undefined;
+        return { principal: clientPrincipal("ada", "token"), untilMs: Number.POSITIVE_INFINITY };
+      },
+    };
+    const security = { ...noSecurity, members: membersAre("nobody"), authenticator, allowsAnonymous: true };
+    const authentication = new ConnectionAuthentication(security, testPeer(), systemClock);
+    const nothing = { url: "/b/k", headers: {} };
+    for (let time = 0; time < 3; time++) expect(authentication.authenticate(nothing)).toMatchObject({ method: "anonymous" });
+    expect(asked).toBe(1);
+    expect(authentication.authenticate({ url: "/b/k", headers: { authorization: "Bearer a" } })).toMatchObject({ name: "ada" });
+    expect(() => authentication.authenticate({ url: "/b/k?X-Amz-Signature=0", headers: {} })).toThrow("missing or unknown token");
+    expect(authentication.authenticate(nothing)).toMatchObject({ method: "anonymous" });
+    const before = asked;
+    authenticator.revision++;
+    authentication.authenticate(nothing);
+    expect(asked).toBe(before + 1);
+  });
+
   it("does not take what one presigned URL proves as proof of the next request without a header", () => {
     const security = { ...byTokens(tokenFile(OLD)), members: membersAre("nobody") };
     const authentication = new ConnectionAuthentication(security, testPeer(), systemClock);

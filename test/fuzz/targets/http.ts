@@ -124,6 +124,11 @@ export const plainRequestTarget: FuzzTarget = {
     "\r",
     "\n",
     '"',
+    "?x-id=GetObject",
+    "&X-Amz-Signature=",
+    "Authorization: AWS4-HMAC-SHA256 Credential=A, SignedHeaders=host, Signature=",
+    "x-amz-date: 20261101T000000Z",
+    "amz-sdk-request: attempt=1; max=3",
   ],
   async check(input) {
     const plain = parsePlainRequest(Buffer.from(input, "latin1"), "prefixed");

@@ -85,6 +85,68 @@ describe("a plain request", () => {
     });
   });
 
+  const SIGNED = {
+    authorization: `AWS4-HMAC-SHA256 Credential=AKIA/ID/20261101/us-east-1/s3/aws4_request, SignedHeaders=host;x-amz-date, Signature=${"0a".repeat(32)}`,
+    "x-amz-date": "20261101T000000Z",
+    "x-amz-content-sha256": "0a".repeat(32),
+  };
+  const linesOf = (headers: object): string =>
+    Object.entries(headers)
+      .map(([name, value]) => `${name}: ${value}\r\n`)
+      .join("");
+
+  it("may be signed, and have the headers and the query of S3's SDKs, but is not plain then", () => {
+    const headers = {
+      host: "member-0.cache:8081",
+      range: "bytes=10-19",
+      ...SIGNED,
+      "x-amz-security-token": "IQoJb3JpZ2luX2VjE+/=",
+      "x-amz-checksum-mode": "ENABLED",
+      "x-amz-user-agent": "aws-sdk-js/3 ua/2.1",
+      "amz-sdk-invocation-id": "0b5d2d6c-7c4e-4a0f-9d5e-6f1f2f3f4f5f",
+      "amz-sdk-request": "attempt=1; max=3",
+    };
+    for (const query of ["", "?x-id=GetObject", "?X-Amz-Credential=A%2FB/s3&X-Amz-Signature=0a&x-id=HeadObject"]) {
+      const url = `/s3/b/k${query}`;
+      const parsed = { method: "GET", url, httpVersion, isPlain: false, headers };
+      expect(parse(`GET ${url} HTTP/1.1\r\n${linesOf(headers)}\r\n`)).toEqual(parsed);
+    }
+    const { authorization } = SIGNED;
+    expect(parse(`${PLAIN}${linesOf({ authorization })}\r\n`)).toMatchObject({ isPlain: false, headers: { authorization } });
+    expect(parse(`${PLAIN.replace("a%20key", "k?x-id=GetObject")}\r\n`)).toMatchObject({ isPlain: false });
+  });
+
+  it.each([
+    ["a signature of version 2", { authorization: "AWS AKIAID:c2ln" }],
+    ["a password", { authorization: "Basic bWU6dG9rZW4=" }],
+    ["a signature of another algorithm", { authorization: SIGNED.authorization.replace("HMAC", "ECDSA-P256") }],
+    ["a signature in another spelling", { authorization: SIGNED.authorization.toUpperCase() }],
+    ["a short signature", { authorization: SIGNED.authorization.slice(0, -1) }],
+    ["a field of a signature twice", { authorization: SIGNED.authorization.replace(", S", ", Credential=x, S") }],
+    ["another date", { "x-amz-date": "2026-11-01T00:00:00Z" }],
+    ["a signed body of chunks", { "x-amz-content-sha256": "STREAMING-AWS4-HMAC-SHA256-PAYLOAD" }],
+    ["an unknown mode", { "x-amz-checksum-mode": "enabled" }],
+    ["an empty session token", { "x-amz-security-token": "" }],
+    ["a header of S3's that it does not know", { "x-amz-request-payer": "requester" }],
+  ])("does not have %s", (_, header) => {
+    expect(parse(`${PLAIN}${linesOf({ ...SIGNED, ...header })}\r\n`)).toBeUndefined();
+  });
+
+  it("does not have two signatures", () => {
+    expect(parse(`${PLAIN}${linesOf(SIGNED)}\r\n`)).toBeDefined();
+    for (const [name, value] of Object.entries(SIGNED)) {
+      expect(parse(`${PLAIN}${linesOf(SIGNED)}${linesOf({ [name]: value })}\r\n`)).toBeUndefined();
+    }
+    expect(parse(`${PLAIN}${linesOf(SIGNED)}Authorization: Bearer t\r\n\r\n`)).toBeUndefined();
+  });
+
+  it.each(["?", "?acl", "?x-id=PutObject", "?x-id=GetObject&", "?X-Amz-Date=1&acl", "?X-Amz-Signature", "?x-amz-acl=private"])(
+    "does not have the query %s",
+    (query) => {
+      expect(parse(`${PLAIN.replace("a%20key", `k${query}`)}\r\n`)).toBeUndefined();
+    },
+  );
+
   it("may name that it is repeated, and how long its client waits", () => {
     const [repeated, timeout] = ["frontcache-repeated: 1\r\n", "frontcache-timeout-ms: 250\r\n"];
     expect(parse(`${PLAIN}${repeated}${timeout}\r\n`)?.headers).toMatchObject({

@@ -14,7 +14,7 @@ import type { Addressing, ObjectTarget } from "../s3/request-target.js";
 export interface PlainRequest {
   readonly method: "GET" | "HEAD";
   readonly httpVersion: "1.1";
-  /** The path as sent. */
+  /** The path as sent, with the query. */
   readonly url: string;
   /** Whether it is a GET of a range that has only headers of frontcache's own clients. */
   readonly isPlain: boolean;
@@ -31,6 +31,13 @@ export interface PlainRequest {
     readonly [REPEATED_HEADER]?: "1";
     readonly [TIMEOUT_HEADER]?: string;
     /** Other headers, which only requests have that are not plain. */
+    readonly "x-amz-date"?: string;
+    readonly "x-amz-content-sha256"?: string;
+    readonly "x-amz-security-token"?: string;
+    readonly "x-amz-checksum-mode"?: string;
+    readonly "x-amz-user-agent"?: string;
+    readonly "amz-sdk-invocation-id"?: string;
+    readonly "amz-sdk-request"?: string;
     readonly accept?: string;
     readonly "accept-encoding"?: string;
     readonly connection?: string;
@@ -69,13 +76,20 @@ interface PlainForms {
   readonly requestLine: RegExp;
 }
 
-const formsWith = (path: string): PlainForms => {
-  return { own: formWith(path), requestLine: new RegExp(`^(GET|HEAD) (${path}) HTTP/1\\.1$`) };
+/** `query` matches the query, with its question mark, that requests in other forms than that of frontcache's own clients may have. */
+const formsWith = (path: string, query = ""): PlainForms => {
+  return { own: formWith(path), requestLine: new RegExp(`^(GET|HEAD) (${path}(${query})) HTTP/1\\.1$`) };
 };
 
+/** The parameters of presigned URLs, and those that SDKs add to each GET and HEAD of an object. None of them selects another operation. */
+const PARAMETER =
+  "(?:X-Amz-(?:Algorithm|Content-Sha256|Credential|Date|Expires|Security-Token|SignedHeaders|Signature)=[\\w.~%/+=;-]*" +
+  "|x-amz-checksum-mode=ENABLED|x-id=(?:Get|Head)Object)";
+const OBJECT_QUERY = `(?:\\?${PARAMETER}(?:&${PARAMETER})*)?`;
+
 const OBJECT_FORMS = {
-  prefixed: formsWith(`/(?:${SCHEME_PATTERN})/[!"$->@-~]+`),
-  root: formsWith(`/[!"$->@-~]+`),
+  prefixed: formsWith(`/(?:${SCHEME_PATTERN})/[!"$->@-~]+`, OBJECT_QUERY),
+  root: formsWith(`/[!"$->@-~]+`, OBJECT_QUERY),
 } as const;
 
 /** The values of the headers of frontcache's own clients. */
@@ -90,12 +104,22 @@ const OWN_HEADERS: ReadonlyMap<string, RegExp> = new Map([
   [REPEATED_HEADER, /^1$/],
   [TIMEOUT_HEADER, /^\d{1,9}$/],
 ]);
-/** The values of other headers of simple clients. None of them changes how a message is framed. */
+/** Printable ASCII without blanks at the ends. */
+const TEXT = /^[!-~](?:[ -~]*[!-~])?$/;
+/** The values of other headers of simple clients, and of S3's SDKs. None of them changes how a message is framed. */
 const OTHER_HEADERS: ReadonlyMap<string, RegExp> = new Map([
-  ["accept", /^[!-~](?:[ -~]*[!-~])?$/],
-  ["accept-encoding", /^[!-~](?:[ -~]*[!-~])?$/],
+  ["accept", TEXT],
+  ["accept-encoding", TEXT],
   ["connection", /^keep-alive$/i],
-  ["user-agent", /^[!-~](?:[ -~]*[!-~])?$/],
+  ["user-agent", TEXT],
+  ["authorization", /^AWS4-HMAC-SHA256 Credential=[!-+\x2d-~]+, ?SignedHeaders=[!-+\x2d-~]+, ?Signature=[0-9a-f]{64}$/],
+  ["x-amz-date", /^\d{8}T\d{6}Z$/],
+  ["x-amz-content-sha256", /^(?:[0-9a-f]{64}|UNSIGNED-PAYLOAD)$/],
+  ["x-amz-security-token", /^[!-~]+$/],
+  ["x-amz-checksum-mode", /^ENABLED$/],
+  ["x-amz-user-agent", TEXT],
+  ["amz-sdk-invocation-id", TEXT],
+  ["amz-sdk-request", TEXT],
 ]);
 
 /**
@@ -144,17 +168,19 @@ function parseAnyOrder(text: string, requestLine: RegExp): PlainRequest | undefi
   const [first, ...lines] = text.slice(0, -4).split("\r\n");
   const match = requestLine.exec(first!);
   if (match === null) return undefined;
-  const [, method, url] = match;
+  const [, method, url, query] = match;
   const headers: Record<string, string> = {};
-  let isPlain = true;
+  let isPlain = query === "";
   for (const line of lines) {
     const nameEnd = line.indexOf(": ");
     const name = line.slice(0, Math.max(0, nameEnd)).toLowerCase();
     const value = line.slice(nameEnd + 2);
-    const own = OWN_HEADERS.get(name);
-    if (own === undefined) isPlain = false;
+    if (OWN_HEADERS.get(name)?.test(value) !== true) {
+      isPlain = false;
+      if (OTHER_HEADERS.get(name)?.test(value) !== true) return undefined;
+    }
     // A header that appears twice is left to Node's parser, which knows how to join them.
-    if ((own ?? OTHER_HEADERS.get(name))?.test(value) !== true || headers[name] !== undefined) return undefined;
+    if (headers[name] !== undefined) return undefined;
     headers[name] = value;
   }
   const { host, ...others } = headers;

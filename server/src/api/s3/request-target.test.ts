@@ -195,6 +195,9 @@ describe("a parser of targets", () => {
     const again = targets.parse("/s3/bucket/a%20key", "one");
     expect(again).toEqual(first);
     expect(again).not.toBe(first);
+    const ofSdk = targets.parse("/s3/bucket/key?x-id=GetObject", "one");
+    expect(ofSdk).toMatchObject({ ref: { url: "s3://bucket/key" } });
+    expect(targets.parse("/s3/bucket/key?x-id=GetObject", "two")).toBe(ofSdk);
   });
 
   it("does not remember targets whose bucket depends on the host, targets with a query, and wrong ones", () => {

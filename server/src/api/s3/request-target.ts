@@ -119,6 +119,8 @@ export function parseTarget(target: string, host: string | undefined, addressing
 const MAX_REMEMBERED = 1_024;
 /** Longer targets are not remembered. */
 const MAX_REMEMBERED_LENGTH = 512;
+/** The query of a target that other requests hardly have: any but the name of the operation, which SDKs add to each GET. */
+const OWN_QUERY = /\?(?!x-id=GetObject$)/;
 
 /**
  * Parses the targets of a listener's requests and remembers the last ones: hot objects are requested many times a second. Besides the
@@ -126,7 +128,7 @@ const MAX_REMEMBERED_LENGTH = 512;
  */
 export class TargetParser {
   readonly addressing: Addressing;
-  /** Targets without a query, by their text. */
+  /** Targets without a query, or with one that many requests share, by their text. */
   #remembered = new Map<string, RequestTarget>();
 
   constructor(addressing: Addressing) {
@@ -140,7 +142,7 @@ export class TargetParser {
     const parsed = parseTarget(target, host, this.addressing);
     // On virtual hosts, the host names the bucket.
     const isWhole = this.addressing.form === "prefixed" || this.addressing.domains.length === 0;
-    if (isWhole && parsed.scope === "object" && target.length <= MAX_REMEMBERED_LENGTH && !target.includes("?")) {
+    if (isWhole && parsed.scope === "object" && target.length <= MAX_REMEMBERED_LENGTH && !OWN_QUERY.test(target)) {
       if (this.#remembered.size === MAX_REMEMBERED) this.#remembered = new Map();
       this.#remembered.set(target, parsed);
     }

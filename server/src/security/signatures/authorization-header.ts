@@ -14,6 +14,8 @@ export interface SignedHeaders {
   readonly names: readonly string[];
   /** The place of each name. */
   readonly places: ReadonlyMap<string, number>;
+  /** All names, separated by semicolons. */
+  readonly list: string;
 }
 
 /** An Authorization header of version 4 without its signature: the same for all requests of a client that sign the same headers. */
@@ -91,7 +93,7 @@ export function signedHeadersIn(text: string, code: Malformed): SignedHeaders {
 
 /** The same of a list of names, which is not checked. */
 export function signedHeadersOf(names: readonly string[]): SignedHeaders {
-  return { names, places: new Map(names.map((name, at) => [name, at])) };
+  return { names, places: new Map(names.map((name, at) => [name, at])), list: names.join(";") };
 }
 
 function isSorted(names: readonly string[]): boolean {

@@ -17,7 +17,7 @@ const SIGNED_QUERY = /[?&](?:X-Amz-|AWSAccessKeyId=)/i;
 
 /** Returns whether a target may have a signature in its query. */
 export function mayBePresigned(target: string): boolean {
-  return SIGNED_QUERY.test(target);
+  return target.includes("?") && SIGNED_QUERY.test(target);
 }
 
 /** Returns whether a request is signed, by a header or in its query, in any form that S3 has. */

@@ -40,15 +40,15 @@ export function canonicalOf(
   { authority, path, query }: TargetParts,
   { signed, payloadHash, host = authority }: SignedParts,
 ): string | undefined {
-  const { names, places } = signed;
-  const values = request.rawHeaders === undefined ? parsedValues(request.headers, names) : rawValues(request.rawHeaders, places);
-  let [lines, list] = ["", ""];
+  const { names, places, list } = signed;
+  const values = request.rawHeaders === undefined ? undefined : rawValues(request.rawHeaders, places);
+  let lines = "";
   for (let at = 0; at < names.length; at++) {
     const name = names[at]!;
-    const value = name === "host" && host !== undefined ? canonicalValue(host) : values[at];
+    const received = values === undefined ? parsedValue(request.headers[name]) : values[at];
+    const value = name === "host" && host !== undefined ? canonicalValue(host) : received;
     if (value === undefined) return undefined;
     lines += `${name}:${value}\n`;
-    list = at === 0 ? name : `${list};${name}`;
   }
   const text = NOT_ASCII.test(lines) ? decoded(lines) : lines;
   if (text === undefined) return undefined;
@@ -77,12 +77,8 @@ function rawValues(rawHeaders: readonly string[], places: SignedHeaders["places"
   return values;
 }
 
-function parsedValues(headers: PresentedRequest["headers"], names: readonly string[]): (string | undefined)[] {
-  return names.map((name) => {
-    const given = headers[name];
-    if (given === undefined) return undefined;
-    return Array.isArray(given) ? given.map(canonicalValue).join(",") : canonicalValue(given);
-  });
+function parsedValue(given: string | string[] | undefined): string | undefined {
+  return Array.isArray(given) ? given.map(canonicalValue).join(",") : given && canonicalValue(given);
 }
 
 /** The query as it is signed: each part encoded once, in the order of names and values, without the signature itself. */
