@@ -30,13 +30,21 @@ export class Busy extends CacheError {
 /** Failures that concern the operator. The others concern the caller, or are not worth a log line each. */
 const LOGGED: ReadonlySet<ErrorCode> = new Set(["INTERNAL", "UNAVAILABLE", "RESOURCE_EXHAUSTED"]);
 
+/** Starts of a read without a version if the object is overwritten each time before its first byte is sent. */
+export const MAX_STARTS = 3;
+
+/** Whether a read without a version failed because the object was overwritten after the read had chosen a version. */
+export function wasOverwritten(error: unknown, version: string | undefined): boolean {
+  return version === undefined && CacheError.from(error).code === "FAILED_PRECONDITION";
+}
+
 /**
  * Returns the error of a read of which no byte was sent. A read without a version has no precondition that could fail: if the object
  * was overwritten each time the read began, the client should try again.
  */
 export function readFailure(error: unknown, url: string, version: string | undefined): CacheError {
   const failure = CacheError.from(error);
-  if (version !== undefined || failure.code !== "FAILED_PRECONDITION") return failure;
+  if (!wasOverwritten(failure, version)) return failure;
   return new CacheError("UNAVAILABLE", `${url}: the object changes faster than it can be read: try again`, { cause: failure });
 }
 

@@ -21,7 +21,7 @@ import type { Log } from "../../runtime/log.js";
 import type { FailureCount } from "../../security/failure-count.js";
 import { isMembersRequest } from "../../security/member-authentication.js";
 import type { Principal } from "../../security/principal.js";
-import { callStatus, readFailure } from "../call-status.js";
+import { callStatus, MAX_STARTS, readFailure, wasOverwritten } from "../call-status.js";
 import type { Client, Clients } from "../limits/clients.js";
 import { requestIdOf } from "../request-id.js";
 import { grpcCall } from "../sending/send-strategy.js";
@@ -61,6 +61,7 @@ export class ReadRangeCall {
   #sending: Sending | undefined;
   #failure: ErrorCode | undefined;
   #isOver = false;
+  #starts = 0;
 
   constructor(call: ServerWritableStream<ReadRangeRequest, ReadRangeResponse>, options: ReadRangeCallOptions) {
     this.#call = call;
@@ -75,10 +76,16 @@ export class ReadRangeCall {
 
   /** Answers the call. Never throws. */
   run(): void {
+    const busy = this.#client.beginRead();
+    this.#isCounted = busy === undefined;
+    if (busy === undefined) this.#start();
+    else this.#fail(busy);
+  }
+
+  /** Opens the read, also again after the object was overwritten before its first byte. Never throws. */
+  #start(): void {
+    this.#starts++;
     try {
-      const busy = this.#client.beginRead();
-      if (busy !== undefined) throw busy;
-      this.#isCounted = true;
       const { key, offset, length, version, forwarded, cachedOnly } = this.#call.request;
       const ref = parseObjectUrl(key);
       checkRange(key, offset, length);
@@ -135,9 +142,18 @@ export class ReadRangeCall {
 
   readonly #fail = (thrown: unknown): void => {
     if (this.#isOver) return;
+    const { key, version, forwarded, cachedOnly } = this.#call.request;
+    const required = version === "" ? undefined : version;
+    // Members have got the description of the version before its bytes.
+    const mayStartAgain = this.#sending?.begun !== true && !forwarded && !cachedOnly && this.#starts < MAX_STARTS;
+    if (mayStartAgain && wasOverwritten(thrown, required)) {
+      this.#sending?.end();
+      this.#sending = undefined;
+      this.#start();
+      return;
+    }
     this.#isOver = true;
-    const { key, version } = this.#call.request;
-    const error = this.#sending?.begun === true ? thrown : readFailure(thrown, key, version === "" ? undefined : version);
+    const error = this.#sending?.begun === true ? thrown : readFailure(thrown, key, required);
     this.#failure = CacheError.from(error).code;
     this.#call.emit("error", callStatus(error, "ReadRange", this.#options.log, this.#about));
   };

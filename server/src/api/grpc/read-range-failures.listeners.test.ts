@@ -63,6 +63,31 @@ describe("a read that fails", () => {
     expect((await failureOf()).code).toBe(status.FAILED_PRECONDITION);
   });
 
+  it("because the object was overwritten before its first byte starts again, three times at most, and not of a member's", async () => {
+    member.put(2 * MiB);
+    const { requests } = member.cache;
+    let overwrites = 2;
+    member.cache.beforeSlice = (offset) => {
+      if (offset > 0 || overwrites-- === 0) return;
+      member.cache.version = `v${requests.length + 1}`;
+      throw new CacheError("FAILED_PRECONDITION", `${URL}: another version`);
+    };
+    const versions: string[] = [];
+    for await (const { version } of member.client.readRange(readRequest())) if (version !== "") versions.push(version);
+    expect([versions, requests.length]).toEqual([["v3"], 3]);
+
+    for (const [fields, starts] of [
+      [{}, 3],
+      [{ forwarded: true }, 1],
+      [{ version: "v1" }, 1],
+    ] as const) {
+      [requests.length, overwrites, member.cache.version] = [0, 3, "v1"];
+      await failureOf(fields);
+      expect(requests).toHaveLength(starts);
+    }
+    await member.untilNothingIsLeft();
+  });
+
   it("with a defect hides the cause from the client and logs it", async () => {
     member.cache.beforeAnswer = () => {
       throw new TypeError("secret", { cause: new Error("deeper") });

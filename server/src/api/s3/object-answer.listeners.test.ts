@@ -432,6 +432,50 @@ describe("type and date that a read doesn't report", () => {
   );
 });
 
+describe("a read whose object is overwritten before its first byte", () => {
+  /** Overwrites the object before the first bytes of each of the first `times` reads. */
+  function overwrite(times: number): void {
+    const { cache } = fixture;
+    cache.beforeSlice = () => {
+      if (cache.requests.length > times) return;
+      cache.version = `v${cache.requests.length + 1}`;
+      fixture.put("s3://bucket/object", OBJECT.subarray(0, 1000 - 100 * cache.requests.length));
+      throw new CacheError("FAILED_PRECONDITION", "s3://bucket/object: another version");
+    };
+  }
+
+  it.each([
+    ["the whole object", [], 200, 0],
+    ["a range", ["Range: bytes=10-19"], 206, 10],
+    ["the last bytes", ["Range: bytes=-800"], 206, 0],
+    ["what differs from an old version", ['If-None-Match: "v1"', "Range: bytes=700-"], 206, 700],
+  ] as const)("starts again with the new version: %s", async (_, headers, status, start) => {
+    overwrite(2);
+    if (headers[0]?.startsWith("If-None-Match") === true) fixture.cache.version = "v0";
+    const answer = await get(...headers);
+    const end = headers[0] === "Range: bytes=10-19" ? 20 : 800;
+    expect([answer.status, answer.headers.etag]).toEqual([status, '"v3"']);
+    expect(answer.body.equals(OBJECT.subarray(start, end))).toBe(true);
+    expect(fixture.cache.requests).toHaveLength(3);
+    expect([fixture.cache.openReads, fixture.cache.openSlices]).toEqual([0, 0]);
+  });
+
+  it("is answered with 304 if the client has the new version", async () => {
+    overwrite(1);
+    expect((await get('If-None-Match: "v2"')).status).toBe(304);
+    expect(fixture.cache.openReads).toBe(0);
+  });
+
+  it("fails after three starts, and at once if the client named the version", async () => {
+    overwrite(Number.POSITIVE_INFINITY);
+    expect((await get()).status).toBe(503);
+    expect(fixture.cache.requests).toHaveLength(3);
+    expect((await get(`If-Match: "${fixture.cache.version}"`)).status).toBe(412);
+    expect(fixture.cache.requests).toHaveLength(4);
+    expect(fixture.cache.openReads).toBe(0);
+  });
+});
+
 describe("a read that fails", () => {
   it("because the object has another version is answered with 412 only if the client named a version, else with 503", async () => {
     const { cache: memory } = fixture;

@@ -1,7 +1,7 @@
 import { CACHED_ONLY_HEADER, CacheError, type ObjectInfo } from "@frontcache/proto";
 import type { ObjectRead } from "../../cache/object-read.js";
 import type { Cache } from "../../routing/cache.js";
-import { callStatus, readFailure } from "../call-status.js";
+import { callStatus, MAX_STARTS, readFailure, wasOverwritten } from "../call-status.js";
 import type { HttpContext } from "../http/http-context.js";
 import { Sending } from "../sending/sending.js";
 import { judge, needsObject, rangeCounts } from "./conditions.js";
@@ -23,9 +23,6 @@ import { type Passed, PassedReply, passedHeaders, passedParameters } from "./pas
 import { type DirectRange, directRange, type RequestedRange, type Span, spanOf } from "./range-header.js";
 import type { ObjectTarget } from "./request-target.js";
 import { warmObject } from "./warm-request.js";
-
-/** Attempts of a read whose object changes between the question for its record and the read of its bytes. */
-const MAX_STARTS = 3;
 
 const NEEDS_OBJECT = `${CACHED_ONLY_HEADER} reads take a range with a known offset, and If-Match with one ETag at most`;
 
@@ -57,6 +54,7 @@ class ObjectAnswer {
   #over = false;
   /** It counts as a running read. */
   #isCounted = false;
+  #starts = 0;
 
   constructor(context: HttpContext, cache: Cache, request: ObjectRequest) {
     this.#context = context;
@@ -68,10 +66,16 @@ class ObjectAnswer {
 
   /** Answers. Never throws. */
   run(): void {
+    const busy = this.#context.client.beginRead();
+    this.#isCounted = busy === undefined;
+    if (busy === undefined) this.#start();
+    else this.#fail(busy);
+  }
+
+  /** Starts the answer, also again after the object was overwritten before its first byte. Never throws. */
+  #start(): void {
+    this.#starts++;
     try {
-      const busy = this.#context.client.beginRead();
-      if (busy !== undefined) throw busy;
-      this.#isCounted = true;
       const { passes, warms, isHead, conditions, range, partNumber, cacheControl, target } = this.#request;
       const isDirect = !isHead && partNumber === undefined && cacheControl?.maxAgeMs === undefined && !needsObject(conditions);
       const requested = isDirect ? directRange(range) : undefined;
@@ -145,26 +149,18 @@ class ObjectAnswer {
 
   /** Asks for the object's record, then answers without bytes or reads them. */
   async #answerByRecord(): Promise<void> {
-    for (let starts = 1; ; starts++) {
-      const { info } = await this.#questions.record();
-      if (this.#over || !this.#meetsConditions(info)) return;
-      try {
-        const part = await this.#questions.part(info);
-        if (this.#over) return;
-        if (part === "unknown") return this.#passWhole();
-        const range = part === undefined ? this.#effectiveRange(info) : undefined;
-        const span = part?.span ?? (range === undefined ? wholeOf(info) : spanOf(range, info.objectSize));
-        if (span === undefined) return this.#sendError(unsatisfiable(this.#context.request, this.#request, info.objectSize));
-        const isPartial = range !== undefined || (part !== undefined && info.objectSize > 0);
-        if (this.#request.isHead || span.end === span.start) return this.#answerWithoutBytes(info, { span, isPartial, part });
-        const read = await this.#questions.open(info.version, span.start, span.end - span.start);
-        return this.#begin(read, isPartial, info, part);
-      } catch (error) {
-        const changed = CacheError.from(error).code === "FAILED_PRECONDITION" && this.#request.requiredVersion === undefined;
-        if (!changed || this.#over || starts === MAX_STARTS) throw error;
-        this.#questions.recordOutdated();
-      }
-    }
+    const { info } = await this.#questions.record();
+    if (this.#over || !this.#meetsConditions(info)) return;
+    const part = await this.#questions.part(info);
+    if (this.#over) return;
+    if (part === "unknown") return this.#passWhole();
+    const range = part === undefined ? this.#effectiveRange(info) : undefined;
+    const span = part?.span ?? (range === undefined ? wholeOf(info) : spanOf(range, info.objectSize));
+    if (span === undefined) return this.#sendError(unsatisfiable(this.#context.request, this.#request, info.objectSize));
+    const isPartial = range !== undefined || (part !== undefined && info.objectSize > 0);
+    if (this.#request.isHead || span.end === span.start) return this.#answerWithoutBytes(info, { span, isPartial, part });
+    const read = await this.#questions.open(info.version, span.start, span.end - span.start);
+    this.#begin(read, isPartial, info, part);
   }
 
   /** Returns whether the conditions are fulfilled. Answers if they are not. */
@@ -216,6 +212,10 @@ class ObjectAnswer {
   readonly #fail = (thrown: unknown): void => {
     if (this.#over) return;
     const { request, requestId, response, client, log } = this.#context;
+    if (!response.headersSent && this.#starts < MAX_STARTS && wasOverwritten(thrown, this.#request.requiredVersion)) {
+      this.#startAgain();
+      return;
+    }
     const error = response.headersSent ? thrown : readFailure(thrown, this.#request.ref.url, this.#request.requiredVersion);
     if (!response.headersSent && this.#isAnsweredOtherwise(CacheError.from(error))) return;
     const { details } = callStatus(error, `${request.method} object`, log, {
@@ -227,6 +227,16 @@ class ObjectAnswer {
     if (response.headersSent) response.destroy();
     else this.#sendError({ ...errorResponseOf(error), message: details });
   };
+
+  /** Nothing was sent, so another version may be read. Conditions and ranges are compared with that one. */
+  #startAgain(): void {
+    this.#sending?.end();
+    this.#read?.close();
+    this.#sending = undefined;
+    this.#read = undefined;
+    this.#questions.recordOutdated();
+    this.#start();
+  }
 
   /** Answers failures that are not answered by their own code and message. */
   #isAnsweredOtherwise(error: CacheError): boolean {
