@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import { TLSSocket } from "node:tls";
+import { CacheError } from "@frontcache/proto";
 import { whenAborted } from "@frontcache/proto/runtime";
 import { openSocket, socketAddress } from "../http/sockets.js";
 import type { TlsOptions } from "./access.js";
@@ -14,6 +15,13 @@ export class ConnectionFailure extends Error {
   static of(hostPort: string, error: unknown): ConnectionFailure {
     return error instanceof ConnectionFailure ? error : new ConnectionFailure(hostPort, reasonOf(error), error);
   }
+}
+
+/** Returns whether a call failed because no process listens at the member's address: the member does not run. */
+export function isRefused(error: unknown): boolean {
+  const failure = error instanceof CacheError ? error.cause : error;
+  const cause = failure instanceof ConnectionFailure ? failure.cause : undefined;
+  return cause instanceof Error && "code" in cause && cause.code === "ECONNREFUSED";
 }
 
 const REASONS: Readonly<Record<string, string>> = {

@@ -380,8 +380,8 @@ export interface ValueAnswer {
     | undefined;
   /** of a lock */
   endsMs: number;
-  /** of a look-up: a writer of the first URL is at work */
-  writing: boolean;
+  /** of a look-up, of changes: the member has started without values, and does not know yet all that others have */
+  uninformed: boolean;
 }
 
 export interface ValueSpan {
@@ -3901,7 +3901,7 @@ function createBaseValueAnswer(): ValueAnswer {
     present: [],
     upload: undefined,
     endsMs: 0,
-    writing: false,
+    uninformed: false,
   };
 }
 
@@ -3943,8 +3943,8 @@ export const ValueAnswer: MessageFns<ValueAnswer> = {
     if (message.endsMs !== 0) {
       writer.uint32(96).uint64(message.endsMs);
     }
-    if (message.writing !== false) {
-      writer.uint32(104).bool(message.writing);
+    if (message.uninformed !== false) {
+      writer.uint32(104).bool(message.uninformed);
     }
     return writer;
   },
@@ -4063,7 +4063,7 @@ export const ValueAnswer: MessageFns<ValueAnswer> = {
               break;
             }
 
-            message.writing = reader.bool();
+            message.uninformed = reader.bool();
             continue;
           }
         }
@@ -4097,7 +4097,7 @@ export const ValueAnswer: MessageFns<ValueAnswer> = {
       ? ValueEntry.fromPartial(object.upload)
       : undefined;
     message.endsMs = object.endsMs ?? 0;
-    message.writing = object.writing ?? false;
+    message.uninformed = object.uninformed ?? false;
     return message;
   },
 };

@@ -46,6 +46,8 @@ export const breakableValueRules: Readonly<Record<string, BreakableRule>> = {
   repair: { breakIt: () => replaced(ValueSync.prototype, "round", async () => {}) },
   /** A holder answers alone, although it does not know the changes of the others. */
   freshness: { breakIt: () => replaced(ValueSync.prototype, "isSettled", () => true) },
+  /** A value is missing although members that may have it do not answer. */
+  absence: { breakIt: () => replaced(Placement.prototype, "isAbsenceCertain", () => true) },
   /** All bytes behind the first ones are those of the version that was there before. */
   "one-version": { breakIt: mixed },
 };

@@ -1,4 +1,4 @@
-import { Unreachable } from "@frontcache/client/members";
+import { ConnectionFailure, Unreachable } from "@frontcache/client/members";
 import {
   collectHeaders,
   type MemberInfo,
@@ -49,6 +49,7 @@ export class ValuesCluster {
   readonly #running = new Map<string, Running>();
   readonly #disks = new Map<string, MemoryDisk>();
   readonly #cut = new Set<string>();
+  readonly #doubted = new Set<string>();
   #membership: Membership;
   #earlier: Membership | undefined;
   #epochs = 0;
@@ -147,6 +148,11 @@ export class ValuesCluster {
     this.#cut.clear();
   }
 
+  /** A member takes another one for unreachable, because that one was busy, until a call to it succeeds. */
+  doubt(one: string, other: string): void {
+    this.#doubted.add(`${one} ${other}`);
+  }
+
   /** Lets time pass in steps, with all that the members do meanwhile. */
   async advance(byMs: number, stepMs = 250): Promise<void> {
     for (let passed = 0; passed < byMs; passed += stepMs) {
@@ -178,6 +184,12 @@ export class ValuesCluster {
     }
   }
 
+  /** Nobody listens at the address of a member that has died. One that is cut off does not answer. */
+  #failureOf(name: string): Error | undefined {
+    if (this.#running.has(name)) return undefined;
+    return ConnectionFailure.of(name, Object.assign(new Error("connection refused"), { code: "ECONNREFUSED" }));
+  }
+
   #reaches(from: string, to: string): boolean {
     return this.#running.has(to) && !this.#cut.has(linkOf(from, to));
   }
@@ -185,8 +197,10 @@ export class ValuesCluster {
   #membersOf(self: string): ValueMembers {
     const current = (): Membership => this.#membership;
     const reach = (member: MemberInfo): ReplicatedValues => {
-      if (!this.#reaches(self, member.name)) throw new Unreachable(`no connection to member ${member.name}`);
-      return this.values(member.name);
+      const { name } = member;
+      if (!this.#reaches(self, name)) throw new Unreachable(`no connection to member ${name}`, { cause: this.#failureOf(name) });
+      this.#doubted.delete(`${self} ${name}`);
+      return this.values(name);
     };
     return {
       self,
@@ -198,7 +212,7 @@ export class ValuesCluster {
       },
       ring: (url) => current().owners(url, 0),
       earlier: (url) => [...(this.#earlier?.owners(url, 0) ?? [])].slice(0, 2).filter(({ name }) => name !== self),
-      isUnreachable: (member) => !this.#reaches(self, member.name),
+      isUnreachable: ({ name }) => !this.#reaches(self, name) || this.#doubted.has(`${self} ${name}`),
       call: async (member, step, signal) => {
         const call = ValueCall.decode(ValueCall.encode(ValueCall.fromPartial({ name: self, ...step })).finish());
         await this.#options.before?.(self, member.name, call);

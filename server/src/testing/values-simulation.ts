@@ -24,8 +24,8 @@ interface Expected {
 
 /**
  * Members that die, lose their disks, return and are cut off, while clients write, overwrite, delete and read. At most one member is lost
- * or cut off at a time, until the copies are complete again: then no value may be lost, wrong, expired or deleted, at any member. Returns
- * what was wrong.
+ * or cut off at a time, until the copies are complete again: then no value may be lost, wrong, expired or deleted, at any member. While
+ * one is lost, members also fail to reach each other: then a value may be unavailable, but never missing. Returns what was wrong.
  */
 export async function simulateValues(seed: number): Promise<string[]> {
   const random = randomOf(seed);
@@ -60,6 +60,25 @@ export async function simulateValues(seed: number): Promise<string[]> {
     const { allowed } = expectedOf(key);
     const isAllowed = allowed.some((bytes) => (bytes === undefined ? found === undefined : found?.equals(bytes) === true));
     if (!isAllowed) faults.push(`${key} at ${name}: ${found?.length ?? "nothing"}, not ${allowed.map((bytes) => bytes?.length)}`);
+  };
+  /** A second failure, beside a dead member. The copy of a value that survives the first one is at a member that runs. */
+  const failFurther = async (dead: string): Promise<void> => {
+    const living = cluster.names;
+    const one = living[random(living.length)]!;
+    const others = living.filter((other) => other !== one);
+    switch (random(3)) {
+      case 0:
+        for (const other of others) cluster.doubt(one, other);
+        break;
+      case 1:
+        cluster.cut(one, others[random(others.length)]!);
+        break;
+      default:
+        for (const other of [...others, dead]) cluster.cut(one, other);
+        await cluster.start(dead);
+    }
+    if (random(2) === 0) await cluster.advance(1_000);
+    for (const key of KEYS) for (const name of cluster.names) await check(name, key);
   };
   for (let step = 0; step < STEPS && faults.length === 0; step++) {
     const key = KEYS[random(KEYS.length)]!;
@@ -101,8 +120,9 @@ export async function simulateValues(seed: number): Promise<string[]> {
         break;
       case 6: {
         if (away !== undefined) {
+          if (away.how === "dead") await failFurther(away.name);
           // All come back, and the copies are completed.
-          if (away.how === "dead") await cluster.start(away.name);
+          if (!cluster.isRunning(away.name)) await cluster.start(away.name);
           cluster.heal();
           away = undefined;
           // A read copies what a member lacks. Without reads, only the repair does.

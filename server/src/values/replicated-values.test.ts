@@ -88,6 +88,50 @@ describe("values of a cluster", () => {
     await cluster.close();
   });
 
+  it("are found at a member that counts as unreachable because it was busy, while the other one that kept them is dead", async () => {
+    const cluster = await ValuesCluster.open({ names: ["a", "b", "c"] });
+    await cluster.advance(1_000);
+    await cluster.values("a").put(requestOf("k"), patterned(1_000));
+    const [one, two, three] = cluster.ring("cache://bucket/k") as [string, string, string];
+    cluster.kill(one);
+    cluster.doubt(three, two);
+    expect(((await read(cluster, three, "k")) as Buffer).equals(patterned(1_000))).toBe(true);
+    await cluster.close();
+  });
+
+  it("are unavailable, not missing, where no member that may have them answers", async () => {
+    const cluster = await ValuesCluster.open({ names: ["a", "b", "c"] });
+    await cluster.advance(1_000);
+    await cluster.values("a").put(requestOf("k"), patterned(1_000));
+    const [one, two, three] = cluster.ring("cache://bucket/k") as [string, string, string];
+    cluster.cut(two, three);
+    // Two members kept it if it existed: one of them would be found.
+    for (const name of cluster.names) expect(await read(cluster, name, "other")).toBe("NOT_FOUND");
+    cluster.kill(one);
+    expect(await read(cluster, three, "k")).toBe("UNAVAILABLE");
+    await cluster.advance(3_000);
+    expect(await read(cluster, three, "k")).toBe("UNAVAILABLE");
+    cluster.heal();
+    expect(((await read(cluster, three, "k")) as Buffer).equals(patterned(1_000))).toBe(true);
+    await cluster.close();
+  });
+
+  it("are unavailable, not missing, at members that have lost their disks, while the other one that kept them does not answer", async () => {
+    const cluster = await ValuesCluster.open({ names: ["a", "b", "c"] });
+    await cluster.advance(1_000);
+    await cluster.values("a").put(requestOf("k"), patterned(1_000));
+    const [one, two, three] = cluster.ring("cache://bucket/k") as [string, string, string];
+    cluster.destroy(one);
+    for (const other of [one, three]) cluster.cut(two, other);
+    await cluster.start(one);
+    for (const name of [one, three]) expect(await read(cluster, name, "k")).toBe("UNAVAILABLE");
+    await cluster.advance(3_000);
+    for (const name of [one, three]) expect(await read(cluster, name, "k")).toBe("UNAVAILABLE");
+    cluster.heal();
+    for (const name of [one, three]) expect(((await read(cluster, name, "k")) as Buffer).equals(patterned(1_000))).toBe(true);
+    await cluster.close();
+  });
+
   it("are there again after all members have died and started", async () => {
     const cluster = await ValuesCluster.open({ names: ["a", "b"] });
     await cluster.advance(1_000);

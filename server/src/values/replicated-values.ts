@@ -87,14 +87,14 @@ export class ReplicatedValues implements Values {
     const placement = new Placement(members, replicas);
     const sync = new ValueSync({ holder, members, placement, versions, clock, signal: closing });
     const service = new ValueService({ holder, members, placement, versions, freshness: sync, epoch, closing });
-    sync.start(service);
+    sync.start(service, holder.entries.size === 0);
     const calls = new HolderCalls({ members, placement, service, closing });
     const onFailure = (error: unknown): void =>
       log.error({ event: "value-upkeep-failed", err: error }, "cannot look after the values of this member");
     this.#work = new PeriodicWork({ clock, onFailure });
     this.#puts = new ValuePuts({ buckets, calls, service, placement, versions, clock });
     this.#uploads = new SparseUploads({ buckets, calls, service, placement, versions, clock });
-    this.#opening = new ValueOpening({ buckets, holder, members, placement, service, freshness: sync, clock });
+    this.#opening = new ValueOpening({ buckets, holder, members, placement, service, freshness: sync });
     [this.#buckets, this.#placement, this.#sync, this.#calls, this.service] = [buckets, placement, sync, calls, service];
     own.onGone = (held, why) => this.#gone(held, why);
   }
@@ -163,7 +163,7 @@ export class ReplicatedValues implements Values {
     const { bucket, prefix } = request;
     this.#buckets.of(`cache://${bucket}/${prefix === "" ? "-" : prefix}`);
     const { members, clock } = this.#options;
-    return listValues(request, { members, service: this.service, clock });
+    return listValues(request, { members, placement: this.#placement, service: this.service, clock });
   }
 
   begin(request: BeginRequest): Promise<void> {

@@ -1,8 +1,10 @@
+import { isRefused } from "@frontcache/client/members";
 import { CacheError, type MemberInfo, type ValueEntry } from "@frontcache/proto";
 import { SingleFlight } from "@frontcache/proto/runtime";
 import type { Draft } from "./draft.js";
 import type { HybridClock } from "./hybrid-clock.js";
 import type { HeldEntry } from "./value-entries.js";
+import { isLive } from "./value-entry.js";
 import type { ValueHolder } from "./value-holder.js";
 import type { Placement, ValueMembers } from "./value-members.js";
 import type { ValueService } from "./value-service.js";
@@ -14,6 +16,10 @@ export const FRESH_MS = 2_000;
 export interface Freshness {
   /** Whether this member knows all changes of all others that concern a value. At once, without asking. */
   isSettled(url: string): boolean;
+  /** Whether this member has started without values, and does not know yet which ones all others have. */
+  readonly isUninformed: boolean;
+  /** How many members are uninformed: this one, and others by their last answers. */
+  readonly uninformed: number;
 }
 
 export interface ValueCopiesOptions {
@@ -46,22 +52,29 @@ export class NotCopied extends CacheError {
 export class ValueCopies {
   repaired = 0;
   readonly #options: ValueCopiesOptions;
-  readonly #catching = new SingleFlight<string, void>();
+  readonly #catching = new SingleFlight<string, Found>();
   readonly #copying = new SingleFlight<string, boolean>();
 
   constructor(options: ValueCopiesOptions) {
     this.#options = options;
   }
 
+  /** Whether a value is missing for sure that this member does not have, if it knows all changes of the members that it reaches. */
+  isMissing(url: string): boolean {
+    const { holder, placement, freshness } = this.#options;
+    if (holder.entries.live(url, holder.nowMs) !== undefined) return false;
+    return placement.isAbsenceCertain(placement.unreachable(url).length, freshness.uninformed);
+  }
+
   /**
    * The value with its bytes at this member, as new as any member has it. Undefined: it is missing. Copies it from others if need be.
-   * Rejects with NotCopied if others have it, and this member cannot.
+   * Rejects with NotCopied if others have it, and this member cannot; with UNAVAILABLE if members that may have it do not answer.
    */
   ensure(url: string, signal: AbortSignal): HeldEntry | undefined | Promise<HeldEntry | undefined> {
     const { holder, freshness } = this.#options;
     if (freshness.isSettled(url)) {
       const held = holder.readable(url);
-      if (held !== undefined || holder.entries.live(url, holder.nowMs) === undefined) return held;
+      if (held !== undefined || this.isMissing(url)) return held;
     }
     return this.catchUp(url, signal);
   }
@@ -122,56 +135,129 @@ export class ValueCopies {
 
   /** As `ensure`, but asks the others even if this member should know all changes: it does not if a writer could not reach it. */
   async catchUp(url: string, signal: AbortSignal): Promise<HeldEntry | undefined> {
-    await this.#catching.run(url, () => this.#askOthers(url, this.#options.closing));
+    const { holder } = this.#options;
+    const { isMissing, sources } = await this.#catching.run(url, () => this.#find(url, this.#options.closing));
     signal.throwIfAborted();
-    return this.#options.holder.readable(url);
+    const held = holder.readable(url);
+    const entry = holder.entries.get(url)?.entry;
+    if (held !== undefined || isMissing || (entry !== undefined && !isLive(entry, holder.nowMs))) return held;
+    // The copy was evicted at once.
+    const gone = new CacheError("UNAVAILABLE", `${url}: the bytes of the value are gone at this member: read again`);
+    throw sources.length === 0 ? gone : new NotCopied(url, sources, gone);
   }
 
-  /** Asks all members that may know a newer version, and takes it over. */
-  async #askOthers(url: string, signal: AbortSignal): Promise<void> {
-    const { holder, placement, versions, service } = this.#options;
-    const others = placement.others(url);
-    let best: ValueEntry | undefined;
-    let isComplete = placement.canReachAll(url);
-    const sources: { readonly member: MemberInfo; readonly entry: ValueEntry }[] = [];
+  /** Asks all members that may know a newer version, and takes it over. Rejects with UNAVAILABLE if those that do not answer may have it. */
+  async #find(url: string, signal: AbortSignal): Promise<Found> {
+    const { holder, placement } = this.#options;
+    let question = await this.#ask(url, placement.others(url), signal);
+    // A member that was busy for a moment counts as unreachable, and bytes may have moved from one member to another meanwhile.
+    if (!this.#isFound(url, question)) {
+      question = await this.#ask(url, [...placement.others(url), ...placement.unreachable(url)], signal);
+    }
+    const held = holder.entries.get(url);
+    const newest = question.newest(held?.entry);
+    if (!this.#isFound(url, question) && question.silent.size > 0) {
+      const names = [...question.silent].join(", ");
+      throw new CacheError("UNAVAILABLE", `${url}: members that may have the value do not answer: ${names}`);
+    }
+    if (newest === undefined) return MISSING;
+    const isNews = newest.version > (held?.entry.version ?? "");
+    if (!isLive(newest, holder.nowMs)) {
+      if (isNews) await holder.offer(newest);
+      return MISSING;
+    }
+    if (holder.readable(url)?.entry.version === newest.version) return { isMissing: false, sources: [] };
+    const sources = question.sources(newest.version);
+    try {
+      if (sources.length > 0) await this.copy(newest, sources);
+      else if (!isNews && question.isComplete) await holder.miss(held!);
+    } finally {
+      // In memory it is noted at once. The copy may have failed because of the disk, on which the journal is, too.
+      if (isNews && (held !== undefined || placement.isHolder(url))) await holder.offer(newest).catch(() => {});
+    }
+    return { isMissing: sources.length === 0, sources };
+  }
+
+  /** Whether the answers say which members have the bytes of the newest version, or that there is no such value. */
+  #isFound(url: string, question: Question): boolean {
+    const { holder, placement, freshness } = this.#options;
+    const newest = question.newest(holder.entries.get(url)?.entry);
+    if (newest === undefined || !isLive(newest, holder.nowMs)) {
+      return placement.isAbsenceCertain(question.silent.size, question.lost + (freshness.isUninformed ? 1 : 0));
+    }
+    return holder.readable(url)?.entry.version === newest.version || question.sources(newest.version).length > 0;
+  }
+
+  /** Asks members for their versions of a value. */
+  async #ask(url: string, members: readonly MemberInfo[], signal: AbortSignal): Promise<Question> {
+    const { placement, versions, service } = this.#options;
+    const question = new Question(placement.unreachable(url), placement.canReachAll(url));
     await Promise.all(
-      others.map(async (member) => {
+      members.map(async (member) => {
         try {
-          const { entries } = await service.ask(member, { lookUp: { urls: [url] } }, signal, LOOK_UP_TIMEOUT_MS);
-          const entry = entries.find((each) => each.url === url);
-          if (entry === undefined) return;
-          versions.observe(entry.version);
-          sources.push({ member, entry });
-          if (best === undefined || best.version < entry.version) best = entry;
-        } catch {
-          isComplete = false;
+          const answer = await service.ask(member, { lookUp: { urls: [url] } }, signal, LOOK_UP_TIMEOUT_MS);
+          const entry = answer.entries.find((each) => each.url === url);
+          if (entry !== undefined) versions.observe(entry.version);
+          question.answered(member, entry, answer.uninformed);
+        } catch (error) {
+          question.failed(member, error, placement.isListed(member));
         }
       }),
     );
-    const held = holder.entries.get(url);
-    if (best !== undefined && best.version > (held?.entry.version ?? "")) {
-      if (best.deleted) await holder.offer(best);
-      else {
-        const having = sources.filter(({ entry }) => entry.version === best!.version && entry.present);
-        const members = having.map(({ member }) => member);
-        try {
-          if (await this.copy(best, members)) return;
-        } finally {
-          // In memory it is noted at once. The copy may have failed because of the disk, on which the journal is, too.
-          if (held !== undefined || placement.isHolder(url)) await holder.offer(best).catch(() => {});
-        }
-      }
-      return;
-    }
-    if (held === undefined || held.entry.deleted || holder.readable(url) !== undefined) return;
-    // The bytes were evicted here.
-    const having = sources.filter(({ entry }) => entry.version === held.entry.version && entry.present);
-    if (having.length > 0)
-      await this.copy(
-        held.entry,
-        having.map(({ member }) => member),
-      );
-    else if (isComplete) await holder.miss(held);
+    return question;
+  }
+}
+
+/** What has become of a search for a value. */
+interface Found {
+  /** No member has it. */
+  readonly isMissing: boolean;
+  /** Other members that have its bytes. */
+  readonly sources: readonly MemberInfo[];
+}
+
+const MISSING: Found = { isMissing: true, sources: [] };
+
+/** The answers of members that may have a value. */
+class Question {
+  /** Names of members that may run and have not answered. */
+  readonly silent: Set<string>;
+  /** Members that may have had a copy: they do not run, or have lost their disks and do not know yet what others have. */
+  lost = 0;
+  /** Whether all members have answered. */
+  isComplete: boolean;
+  readonly #answers: { readonly member: MemberInfo; readonly entry: ValueEntry }[] = [];
+
+  constructor(unreachable: readonly MemberInfo[], isComplete: boolean) {
+    this.silent = new Set(unreachable.map(({ name }) => name));
+    this.isComplete = isComplete;
+  }
+
+  answered(member: MemberInfo, entry: ValueEntry | undefined, isUninformed: boolean): void {
+    this.silent.delete(member.name);
+    if (entry !== undefined) this.#answers.push({ member, entry });
+    if (isUninformed) this.lost++;
+  }
+
+  /** `isListed`: the member may run. One that has left the list does not. */
+  failed({ name }: MemberInfo, error: unknown, isListed: boolean): void {
+    this.isComplete = false;
+    if (isRefused(error)) {
+      this.silent.delete(name);
+      if (isListed) this.lost++;
+    } else if (isListed) this.silent.add(name);
+  }
+
+  /** The largest version of all members, this one included. */
+  newest(own: ValueEntry | undefined): ValueEntry | undefined {
+    let newest = own;
+    for (const { entry } of this.#answers) if (newest === undefined || newest.version < entry.version) newest = entry;
+    return newest;
+  }
+
+  /** Members that have the bytes of a version. */
+  sources(version: string): MemberInfo[] {
+    return this.#answers.filter(({ entry }) => entry.version === version && entry.present).map(({ member }) => member);
   }
 }
 

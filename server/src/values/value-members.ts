@@ -105,10 +105,35 @@ export class Placement {
     return [...others.values()].filter((member) => !this.isSelf(member) && !this.#members.isUnreachable(member));
   }
 
-  /** Returns whether all members that may have a value can be reached. */
+  /** Members of the list that may have a value and cannot be reached. */
+  unreachable(url: string): MemberInfo[] {
+    const isUnreachable = (member: MemberInfo): boolean => !this.isSelf(member) && this.#members.isUnreachable(member);
+    const unreachable = this.#near(url).filter(isUnreachable);
+    for (const member of this.#members.earlier(url)) {
+      const isNew = isUnreachable(member) && !unreachable.some(({ name }) => name === member.name);
+      if (isNew && this.isListed(member)) unreachable.push(member);
+    }
+    return unreachable;
+  }
+
+  /** Whether a member is in the newest list. */
+  isListed({ name }: MemberInfo): boolean {
+    return this.#members.members.some((member) => member.name === name);
+  }
+
+  /** Returns whether all members that may have a value can be reached, those of an earlier list, too. */
   canReachAll(url: string): boolean {
     const isReached = (member: MemberInfo): boolean => this.isSelf(member) || !this.#members.isUnreachable(member);
     return this.#near(url).every(isReached) && this.#members.earlier(url).every(isReached);
+  }
+
+  /**
+   * Whether a value that is not found does not exist, although `silent` members that may have it did not answer. A value has
+   * `--replicas` copies: one of them was found, unless all were at these members and at those that are `lost`, which do not run or have
+   * lost their disks.
+   */
+  isAbsenceCertain(silent: number, lost: number): boolean {
+    return silent === 0 || silent + lost < this.#replicas;
   }
 
   /** Copies that a value can have now. */

@@ -1,5 +1,4 @@
 import { CacheError, type MemberInfo, type ValueAnswer } from "@frontcache/proto";
-import type { Clock } from "../runtime/clock.js";
 import type { ValueBuckets } from "./value-buckets.js";
 import { type Freshness, NotCopied } from "./value-copies.js";
 import type { HeldEntry } from "./value-entries.js";
@@ -17,7 +16,6 @@ export interface ValueOpeningOptions {
   readonly placement: Placement;
   readonly service: ValueService;
   readonly freshness: Freshness;
-  readonly clock: Clock;
 }
 
 /** Opens reads of values: of this member's own blocks, or of another member's. */
@@ -31,7 +29,7 @@ export class ValueOpening {
 
   /** As `Values.open`. */
   open(request: OpenRequest): ValueRead | Promise<ValueRead> {
-    const { buckets, freshness, holder, clock } = this.#options;
+    const { buckets, freshness, holder, service } = this.#options;
     const { url, offset, length, follow, version } = request;
     buckets.of(url);
     if (!Number.isSafeInteger(offset) || offset < 0 || (length !== undefined && !(length >= 0))) {
@@ -42,7 +40,7 @@ export class ValueOpening {
     if (!freshness.isSettled(url)) return this.#openSlowly(request);
     const held = holder.readable(url);
     if (held !== undefined) return this.#openHeld(held, offset, length, version);
-    if (holder.entries.live(url, clock.nowMs()) !== undefined) return this.#openSlowly(request);
+    if (!service.copies.isMissing(url)) return this.#openSlowly(request);
     throw this.#missing(url);
   }
 

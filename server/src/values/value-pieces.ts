@@ -39,6 +39,8 @@ export async function readPiece(
     if (retired !== undefined) return readHeld(holder, retired, offset, most);
     const { drafts } = holder;
     const draft = follow ? (version === "" ? drafts.writerOf(url) : drafts.get(url, version)) : undefined;
+    // A read that has begun was told that there is a value.
+    if (draft === undefined && version !== "" && offset > 0) throw replaced(url);
     if (draft === undefined) throw new CacheError("NOT_FOUND", `${url}: no such value`);
     const { entry, end } = draft;
     if (end instanceof CacheError) throw writerDied(url);
@@ -49,9 +51,7 @@ export async function readPiece(
     if (data !== undefined) return { entry, data, ended: false, size };
     if (version === "") return { entry, data: new Uint8Array(), ended: false, size };
     if (draft.end === undefined) await draft.changed(signal);
-    if (draft.end === "ready" && holder.readable(url)?.entry.version !== version) {
-      throw new CacheError("UNAVAILABLE", `${url}: the value was replaced while it was read: read again`);
-    }
+    if (draft.end === "ready" && holder.readable(url)?.entry.version !== version) throw replaced(url);
     if (draft.end instanceof CacheError) throw writerDied(url);
   }
 }
@@ -80,6 +80,10 @@ async function readHeld(holder: ValueHolder, held: HeldEntry, offset: number, mo
     at += slice.bytes.length;
   }
   return { entry, data: Buffer.concat(pieces), ended: end === size, size };
+}
+
+function replaced(url: string): CacheError {
+  return new CacheError("UNAVAILABLE", `${url}: the value was replaced while it was read: read again`);
 }
 
 function writerDied(url: string): CacheError {

@@ -95,7 +95,7 @@ export class ValueService {
   }
 
   #lookUp(urls: readonly string[]): ValueAnswer {
-    const { holder } = this.#options;
+    const { holder, freshness } = this.#options;
     const entries = urls.slice(0, MOST_URLS).flatMap((url) => {
       const held = holder.entries.get(url);
       return held === undefined ? [] : [{ ...held.entry, present: holder.readable(url)?.sequence === held.sequence }];
@@ -103,6 +103,7 @@ export class ValueService {
     const upload = urls[0] === undefined ? undefined : holder.drafts.uploadOf(urls[0]);
     return answerOf({
       entries,
+      uninformed: freshness.isUninformed,
       upload: upload?.entry,
       present: upload?.spans.present() ?? [],
       sequence: upload?.writes ?? 0,
@@ -185,19 +186,20 @@ export class ValueService {
   }
 
   #changes(name: string, { epoch, sequence: after, hash }: NonNullable<ValueCall["changes"]>): ValueAnswer {
-    const { holder, placement, epoch: own } = this.#options;
+    const { holder, placement, freshness, epoch: own } = this.#options;
+    const uninformed = freshness.isUninformed;
     const isFiltered = hash === placement.state.hash;
     const entries: ValueEntry[] = [];
     let sequence = epoch === own ? after : 0;
     let looked = 0;
     for (const held of holder.entries.changedAfter(sequence)) {
       if (entries.length === MOST_ENTRIES || looked++ === MOST_LOOKED) {
-        return answerOf({ entries, sequence, epoch: own, ended: false });
+        return answerOf({ entries, sequence, epoch: own, ended: false, uninformed });
       }
       if (!isFiltered || placement.isHolderNamed(held.entry.url, name)) entries.push(held.entry);
       sequence = held.sequence;
     }
-    return answerOf({ entries, sequence: Math.max(sequence, epoch === own ? after : 0), epoch: own, ended: true });
+    return answerOf({ entries, sequence: Math.max(sequence, epoch === own ? after : 0), epoch: own, ended: true, uninformed });
   }
 
   #list({ bucket, prefix, after, limit }: NonNullable<ValueCall["list"]>): ValueAnswer {

@@ -27,6 +27,7 @@ interface Peer {
   sequence: number;
   /** Monotonic time at which the request was sent whose answer completed the knowledge; -Infinity: it is not complete. */
   completeAtMs: number;
+  isUninformed: boolean;
   isRunning: boolean;
 }
 
@@ -53,6 +54,9 @@ export class ValueSync implements Freshness {
   readonly #fullUntilMs = new Map<string, number>();
   #state: MemberState = { listHash: "", unreachable: new Set(), hash: "" };
   #lastContactMs: number;
+  #isUninformed = false;
+  /** Members whose changes this member has taken completely, since it lost its own values. */
+  readonly #heardAll = new Set<string>();
   #sweeping: IterableIterator<HeldEntry> | undefined;
 
   constructor(options: ValueSyncOptions) {
@@ -73,8 +77,20 @@ export class ValueSync implements Freshness {
     return this.#requested.size;
   }
 
-  start(service: ValueService): void {
+  /** `isEmpty`: the member has no values of an earlier life. */
+  start(service: ValueService, isEmpty: boolean): void {
     this.#service = service;
+    this.#isUninformed = isEmpty;
+  }
+
+  get isUninformed(): boolean {
+    return this.#isUninformed;
+  }
+
+  get uninformed(): number {
+    let uninformed = this.#isUninformed ? 1 : 0;
+    for (const peer of this.#peers.values()) if (peer.isUninformed) uninformed++;
+    return uninformed;
   }
 
   isSettled(url: string): boolean {
@@ -107,6 +123,7 @@ export class ValueSync implements Freshness {
       epoch: "",
       sequence: 0,
       completeAtMs: Number.NEGATIVE_INFINITY,
+      isUninformed: false,
       isRunning: false,
     };
     this.#peers.set(member.name, peer);
@@ -122,15 +139,23 @@ export class ValueSync implements Freshness {
         if (hash !== this.#state.hash) return;
         // Together, so that the journal takes them in one write. An answer names each value once.
         await Promise.all(answer.entries.map((entry) => this.#apply(entry, member)));
-        [peer.epoch, peer.sequence] = [answer.epoch, answer.sequence];
+        [peer.epoch, peer.sequence, peer.isUninformed] = [answer.epoch, answer.sequence, answer.uninformed];
         this.#lastContactMs = clock.monotonicMs();
         if (!answer.ended) continue;
         peer.completeAtMs = sentMs;
+        this.#heard(member);
         return;
       }
     } finally {
       peer.isRunning = false;
     }
+  }
+
+  #heard({ name }: MemberInfo): void {
+    if (!this.#isUninformed) return;
+    const { members, placement } = this.#options;
+    this.#heardAll.add(name);
+    if (members.members.every((each) => placement.isSelf(each) || this.#heardAll.has(each.name))) this.#isUninformed = false;
   }
 
   /** Takes note of a version that another member has. */
@@ -251,6 +276,8 @@ export class ValueSync implements Freshness {
     if (clock.monotonicMs() - this.#lastContactMs < KEEP_DELETED_MS) return;
     this.#lastContactMs = clock.monotonicMs();
     for (const held of [...holder.entries.values()]) holder.drop(held);
+    this.#isUninformed = true;
+    this.#heardAll.clear();
   }
 }
 
