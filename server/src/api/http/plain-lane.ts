@@ -5,7 +5,7 @@ import type { DirectSocket } from "../sending/direct-socket.js";
 import type { Connection } from "./connection.js";
 import type { Reply, Request } from "./http-context.js";
 import { PlainReply, type ReplyConnection } from "./plain-reply.js";
-import { type PlainRequest, RepeatedRequest } from "./plain-request.js";
+import { mayRepeat, type PlainRequest, RepeatedRequest } from "./plain-request.js";
 import { type Reads, readShared } from "./shared-reads.js";
 
 /** Maximum bytes that may arrive during a response. More bytes end the connection. */
@@ -85,9 +85,8 @@ export class PlainLane {
 
   #parse(bytes: Buffer): PlainRequest | undefined {
     const request = this.#options.parse(bytes);
-    // The signature of a signed head changes with each range and second, so that such a head is not sent again.
-    const mayRepeat = request !== undefined && request.url === this.#lastUrl && request.headers["x-amz-date"] === undefined;
-    this.#repeated = mayRepeat ? new RepeatedRequest(bytes, request) : undefined;
+    const isAgain = request !== undefined && request.url === this.#lastUrl && mayRepeat(request);
+    this.#repeated = isAgain ? new RepeatedRequest(bytes, request) : undefined;
     this.#lastUrl = request?.url;
     return request;
   }

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { parseRange } from "../s3/range-header.js";
-import { parsePlainRequest, RepeatedRequest } from "./plain-request.js";
+import { mayRepeat, parsePlainRequest, RepeatedRequest } from "./plain-request.js";
 
 const PLAIN = "GET /s3/bucket/a%20key HTTP/1.1\r\nHost: member-0.cache:8081\r\nRange: bytes=10-19\r\n";
 
@@ -102,11 +102,19 @@ describe("a plain request", () => {
       ...SIGNED,
       "x-amz-security-token": "IQoJb3JpZ2luX2VjE+/=",
       "x-amz-checksum-mode": "ENABLED",
+      "x-amz-api-version": "2006-03-01",
+      "content-type": "application/xml",
+      referer: "https://audit.example.org/hadoop/1/op_open/",
       "x-amz-user-agent": "aws-sdk-js/3 ua/2.1",
       "amz-sdk-invocation-id": "0b5d2d6c-7c4e-4a0f-9d5e-6f1f2f3f4f5f",
       "amz-sdk-request": "attempt=1; max=3",
     };
-    for (const query of ["", "?x-id=GetObject", "?X-Amz-Credential=A%2FB/s3&X-Amz-Signature=0a&x-id=HeadObject"]) {
+    for (const query of [
+      "",
+      "?x-id=GetObject",
+      "?partNumber=1&x-id=GetObject",
+      "?X-Amz-Credential=A%2FB/s3&X-Amz-Signature=0a&x-id=HeadObject",
+    ]) {
       const url = `/s3/b/k${query}`;
       const parsed = { method: "GET", url, httpVersion, isPlain: false, headers };
       expect(parse(`GET ${url} HTTP/1.1\r\n${linesOf(headers)}\r\n`)).toEqual(parsed);
@@ -125,11 +133,18 @@ describe("a plain request", () => {
     ["a field of a signature twice", { authorization: SIGNED.authorization.replace(", S", ", Credential=x, S") }],
     ["another date", { "x-amz-date": "2026-11-01T00:00:00Z" }],
     ["a signed body of chunks", { "x-amz-content-sha256": "STREAMING-AWS4-HMAC-SHA256-PAYLOAD" }],
-    ["an unknown mode", { "x-amz-checksum-mode": "enabled" }],
     ["an empty session token", { "x-amz-security-token": "" }],
     ["a header of S3's that it does not know", { "x-amz-request-payer": "requester" }],
   ])("does not have %s", (_, header) => {
     expect(parse(`${PLAIN}${linesOf({ ...SIGNED, ...header })}\r\n`)).toBeUndefined();
+  });
+
+  it("may have a suffix or an open range, but is not plain then, and is not repeated, nor is a signed request", () => {
+    for (const numbers of ["-19", "10-"]) {
+      const parsed = parse(`${PLAIN.replace("10-19", numbers)}\r\n`)!;
+      expect([parsed.isPlain, parsed.headers.range, mayRepeat(parsed)]).toEqual([false, `bytes=${numbers}`, false]);
+    }
+    expect([`${PLAIN}\r\n`, `${PLAIN}${linesOf(SIGNED)}\r\n`].map((text) => mayRepeat(parse(text)!))).toEqual([true, false]);
   });
 
   it("does not have two signatures", () => {
@@ -168,8 +183,7 @@ describe("a plain request", () => {
     ["bytes that are not ASCII", `${PLAIN.replace("%20", "\xe9")}\r\n`],
     ["a whole URL", `${PLAIN.replace("/s3", "http://member/s3")}\r\n`],
     ["another path", `${PLAIN.replace("/s3/", "/status/")}\r\n`],
-    ["a suffix", `${PLAIN.replace("10-19", "-19")}\r\n`],
-    ["an open range", `${PLAIN.replace("10-19", "10-")}\r\n`],
+    ["a range without numbers", `${PLAIN.replace("10-19", "-")}\r\n`],
     ["two ranges", `${PLAIN.replace("10-19", "1-2,3-4")}\r\n`],
     ["a number that is not exact", `${PLAIN.replace("19", "9".repeat(16))}\r\n`],
     ["other headers", `${PLAIN}Origin: http://page\r\n\r\n`],

@@ -35,9 +35,12 @@ export interface PlainRequest {
     readonly "x-amz-content-sha256"?: string;
     readonly "x-amz-security-token"?: string;
     readonly "x-amz-checksum-mode"?: string;
+    readonly "x-amz-api-version"?: string;
     readonly "x-amz-user-agent"?: string;
     readonly "amz-sdk-invocation-id"?: string;
     readonly "amz-sdk-request"?: string;
+    readonly "content-type"?: string;
+    readonly referer?: string;
     readonly accept?: string;
     readonly "accept-encoding"?: string;
     readonly connection?: string;
@@ -81,10 +84,10 @@ const formsWith = (path: string, query = ""): PlainForms => {
   return { own: formWith(path), requestLine: new RegExp(`^(GET|HEAD) (${path}(${query})) HTTP/1\\.1$`) };
 };
 
-/** The parameters of presigned URLs, and those that SDKs add to each GET and HEAD of an object. None of them selects another operation. */
+/** The parameters of presigned URLs, and those that SDKs add to GETs and HEADs of objects. None of them selects another operation. */
 const PARAMETER =
   "(?:X-Amz-(?:Algorithm|Content-Sha256|Credential|Date|Expires|Security-Token|SignedHeaders|Signature)=[\\w.~%/+=;-]*" +
-  "|x-amz-checksum-mode=ENABLED|x-id=(?:Get|Head)Object)";
+  "|partNumber=\\d{1,5}|x-amz-checksum-mode=ENABLED|x-id=(?:Get|Head)Object)";
 const OBJECT_QUERY = `(?:\\?${PARAMETER}(?:&${PARAMETER})*)?`;
 
 const OBJECT_FORMS = {
@@ -92,10 +95,12 @@ const OBJECT_FORMS = {
   root: formsWith(`/[!"$->@-~]+`, OBJECT_QUERY),
 } as const;
 
+const OWN_RANGE = new RegExp(`^${RANGE}$`);
+
 /** The values of the headers of frontcache's own clients. */
 const OWN_HEADERS: ReadonlyMap<string, RegExp> = new Map([
   ["host", new RegExp(`^${HOST}$`)],
-  ["range", new RegExp(`^${RANGE}$`)],
+  ["range", OWN_RANGE],
   ["if-match", /^[!-~]+$/],
   ["authorization", /^Bearer [!-~]+$/],
   [FORWARDED_HEADER, /^1$/],
@@ -112,14 +117,19 @@ const OTHER_HEADERS: ReadonlyMap<string, RegExp> = new Map([
   ["accept-encoding", TEXT],
   ["connection", /^keep-alive$/i],
   ["user-agent", TEXT],
+  ["referer", TEXT],
+  ["range", /^bytes=(?:\d{1,15}-|-\d{1,15})$/],
   ["authorization", /^AWS4-HMAC-SHA256 Credential=[!-+\x2d-~]+, ?SignedHeaders=[!-+\x2d-~]+, ?Signature=[0-9a-f]{64}$/],
   ["x-amz-date", /^\d{8}T\d{6}Z$/],
   ["x-amz-content-sha256", /^(?:[0-9a-f]{64}|UNSIGNED-PAYLOAD)$/],
   ["x-amz-security-token", /^[!-~]+$/],
-  ["x-amz-checksum-mode", /^ENABLED$/],
+  ["x-amz-checksum-mode", TEXT],
+  ["x-amz-api-version", TEXT],
   ["x-amz-user-agent", TEXT],
   ["amz-sdk-invocation-id", TEXT],
   ["amz-sdk-request", TEXT],
+  // The SDK for C++ sends it with each request. A message without a length has no body, whatever its type.
+  ["content-type", TEXT],
 ]);
 
 /**
@@ -206,6 +216,14 @@ const RANGE_HEADER = "\r\nrange: ";
 const RANGE_UNIT = "bytes=";
 
 /**
+ * Whether a connection may repeat a request, but for the numbers of its range. The signature of a signed head changes with each range
+ * and second.
+ */
+export function mayRepeat({ headers }: PlainRequest): boolean {
+  return headers["x-amz-date"] === undefined && (headers.range === undefined || OWN_RANGE.test(headers.range));
+}
+
+/**
  * A request as its connection repeats it: byte for byte the same, but for the numbers of its range. Only these are parsed again.
  * Whoever answers such a request keeps here what follows from the rest.
  */
@@ -221,7 +239,7 @@ export class RepeatedRequest {
   target: ObjectTarget | undefined;
   conditions: Conditions | undefined;
 
-  /** `bytes` are those that `request` was parsed from. */
+  /** `bytes` are those that `request`, which may be repeated, was parsed from. */
   constructor(bytes: Buffer, request: PlainRequest) {
     this.#bytes = Buffer.from(bytes);
     this.#request = request;
