@@ -273,6 +273,34 @@ describe("a member that joins", () => {
   });
 });
 
+describe("a member that is in the list again, or for the first time since it started", () => {
+  const [without, wider] = [listOf("a", "b"), listOf("a", "b", "c")];
+
+  /** All hear of the list with `c`. Expects that `c` alone decides in the end about an object whose home it is. */
+  async function expectOneDecider(members: readonly TestMember[]): Promise<void> {
+    const ref = objectOf(wider, "c", "a");
+    for (const member of members) member.update(wider);
+    await eventually(() => {
+      clock.advance(50);
+      expect(members.map(({ homes }) => homes.decides(ref.url))).toEqual([false, false, true]);
+    });
+  }
+
+  it("takes over, although others confirmed to it, by the list without it, that they decide about none of its objects", async () => {
+    const [a, b] = await homes.startAll("a", "b");
+    const c = await homes.start("c", without);
+    await homes.whileTimePasses(c.homes.tookOver());
+    await expectOneDecider([a!, b!, c]);
+  });
+
+  it("takes over what others decided about while its pod was not ready", async () => {
+    const [a, b, c] = await homes.startAll("a", "b", "c");
+    for (const member of [a!, b!, c!]) member.update(without);
+    await homes.whileTimePasses(Promise.all([a!, b!].map((member) => member.homes.tookOver())));
+    await expectOneDecider([a!, b!, c!]);
+  });
+});
+
 describe("a member that took over without a confirmation, because it could not reach the member before", () => {
   it("has that member stop deciding as soon as it can reach it", async () => {
     const a = await homes.start("a", listOf("a"));

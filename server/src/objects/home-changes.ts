@@ -112,14 +112,16 @@ export class HomeChanges {
     const wasMember = before.member(this.#self.name) !== undefined;
     const gained = list.member(this.#self.name) === undefined ? list.members : joined;
     if (wasMember && !this.#mayHaveBeenReplaced) for (const { name } of gained) this.#retained.set(name, decidedBefore);
+    // The others go on deciding about this member's objects. What they confirmed by a list without this member does not count.
+    const isNew = !wasMember && list.member(this.#self.name) !== undefined;
     return [
       ...left.map((from) => this.#begin({ from, before, covers: (url) => before.owner(url, 0)?.name === from.name })),
-      ...joined.map((from) => this.#begin(this.#substitution(from))),
+      ...(isNew ? this.started() : joined.map((from) => this.#begin(this.#substitution(from)))),
     ];
   }
 
   /**
-   * This member has started. Any other member may have decided about its objects, by a list with fewer members. It decides about nothing
+   * This member has started, or is in the list for the first time or again. Any other member may have decided about its objects, by a list with fewer members. It decides about nothing
    * until all others have confirmed that they do not. Returns the takeovers that begin.
    */
   started(): TakeOver[] {
