@@ -1,4 +1,4 @@
-import { type BlockLanding, Unreachable } from "@frontcache/client/members";
+import { type BlockLanding, type CallLimits, Unreachable } from "@frontcache/client/members";
 import { CacheError, parseObjectUrl } from "@frontcache/proto";
 import { ManualClock } from "@frontcache/proto/testing";
 import { describe, expect, it } from "vitest";
@@ -87,6 +87,24 @@ describe("a read that other members answer", () => {
     const read = await reads().open(request(5_000), { fetch, resume });
     expect((await restOf(read)).equals(rampBytes(0, 5_000, 0))).toBe(true);
     expect(rest).toMatchObject({ start: 1_000, end: 5_000, version: "v1" });
+  });
+
+  it.each([
+    { bytes: 1_000, ended: undefined, what: "lets its call end by itself if it has all bytes" },
+    { bytes: 999, ended: "CANCELLED", what: "aborts its call if bytes are missing" },
+  ])("$what when it is closed", async ({ bytes, ended }) => {
+    let call!: CallLimits;
+    const fetch = async (landing: BlockLanding, limits: CallLimits): Promise<void> => {
+      call = limits;
+      landing.nextRequest();
+      landing.open({ version: "v1", objectSize: SIZE }, { resume: () => undefined });
+      land(landing, bytes);
+      await new Promise(() => {});
+    };
+    const read = await reads().open(request(1_000), { fetch });
+    (await read.next())!.release();
+    read.close();
+    expect(call.ended?.code).toBe(ended);
   });
 
   it("fails with what ended it: the members' error, or its own signal", async () => {

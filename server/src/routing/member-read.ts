@@ -43,7 +43,7 @@ const MOST_DRAINS = 4;
 /** A read after a member was lost to which a request had been sent: it may have made as many requests to the origin as it was allowed. */
 const AFTER_LOSS = { isRepeated: true, budget: undefined } as const;
 
-/** Why a call ends with its read. Made once: reads are closed as soon as the client has their last byte, mostly before the call has ended. */
+/** Why a call ends with a read whose client wants no more bytes. Made once. */
 const CLOSED = new CacheError("CANCELLED", "the read was closed");
 
 /** Reads from other members: the memory and the descriptions that they share. */
@@ -199,7 +199,8 @@ class MemberRead extends BlockLanding implements ObjectRead {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#rest?.close();
-    if (!this.#isOver) this.#call.abort(CLOSED);
+    // A call that has brought all bytes ends by itself. A member that is sent more than 33 resets of streams a second closes the connection.
+    if (!this.#isOver && !this.complete) this.#call.abort(CLOSED);
     this.#waiting?.resolve(undefined);
     this.#waiting = undefined;
     // Without a transport that writes into them. Otherwise #end does it when that has stopped.
