@@ -132,6 +132,28 @@ const OTHER_HEADERS: ReadonlyMap<string, RegExp> = new Map([
   ["content-type", TEXT],
 ]);
 
+/** A header that a plain request may have. */
+interface KnownHeader {
+  /** In lower case. */
+  readonly name: string;
+  /** The values that frontcache's own clients send. Undefined: they do not send the header. */
+  readonly own: RegExp | undefined;
+  /** The values that other clients send, too. Undefined: no others. */
+  readonly other: RegExp | undefined;
+}
+
+/** By name, in lower case and as `X-Amz-Date`: these are the usual spellings. */
+const HEADERS: ReadonlyMap<string, KnownHeader> = new Map(
+  [...OWN_HEADERS.keys(), ...OTHER_HEADERS.keys()].flatMap((name): [string, KnownHeader][] => {
+    const header = { name, own: OWN_HEADERS.get(name), other: OTHER_HEADERS.get(name) };
+    const capitalized = name.replace(/\b[a-z]/g, (letter) => letter.toUpperCase());
+    return [
+      [name, header],
+      [capitalized, header],
+    ];
+  }),
+);
+
 /**
  * Parses bytes that are exactly one simple GET or HEAD; undefined for anything else, even if it is valid HTTP. `form` is the
  * listener's form of paths.
@@ -175,32 +197,35 @@ function parseForms(bytes: Buffer, { own, requestLine }: PlainForms): PlainReque
  */
 function parseAnyOrder(text: string, requestLine: RegExp): PlainRequest | undefined {
   if (!/^(?:GET|HEAD) /.test(text) || !text.endsWith("\r\n\r\n")) return undefined;
-  const [first, ...lines] = text.slice(0, -4).split("\r\n");
-  const match = requestLine.exec(first!);
+  let end = text.indexOf("\r\n");
+  const match = requestLine.exec(text.slice(0, end));
   if (match === null) return undefined;
   const [, method, url, query] = match;
   const headers: Record<string, string> = {};
   let isPlain = query === "";
-  for (const line of lines) {
-    const nameEnd = line.indexOf(": ");
-    const name = line.slice(0, Math.max(0, nameEnd)).toLowerCase();
-    const value = line.slice(nameEnd + 2);
-    if (OWN_HEADERS.get(name)?.test(value) !== true) {
-      isPlain = false;
-      if (OTHER_HEADERS.get(name)?.test(value) !== true) return undefined;
-    }
+  while (end + 4 < text.length) {
+    const start = end + 2;
+    end = text.indexOf("\r\n", start);
+    // Text that contains the end of a line is no name.
+    const nameEnd = text.indexOf(": ", start);
+    const sentName = text.slice(start, nameEnd);
+    const known = HEADERS.get(sentName) ?? HEADERS.get(sentName.toLowerCase());
     // A header that appears twice is left to Node's parser, which knows how to join them.
-    if (headers[name] !== undefined) return undefined;
-    headers[name] = value;
+    if (known === undefined || headers[known.name] !== undefined) return undefined;
+    const value = text.slice(nameEnd + 2, end);
+    if (known.own?.test(value) !== true) {
+      isPlain = false;
+      if (known.other?.test(value) !== true) return undefined;
+    }
+    headers[known.name] = value;
   }
-  const { host, ...others } = headers;
-  if (host === undefined) return undefined;
+  if (headers.host === undefined) return undefined;
   return {
     method: method as PlainRequest["method"],
     url: url!,
     httpVersion: "1.1",
     isPlain: isPlain && isOwn(method!, headers.range),
-    headers: { host, ...others },
+    headers: headers as PlainRequest["headers"] & Record<string, string>,
   };
 }
 
