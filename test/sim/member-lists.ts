@@ -25,8 +25,20 @@ export class MemberLists {
 
   /** The members as they are, and the one that reads the list among them. */
   of(reader: Place): ReturnType<Membership["toMessage"]> {
-    const listed = this.#options.places.filter((place) => place.serves || place === reader).map(({ self }) => self);
-    return Membership.of(listed, geometry.blockBytes).toMessage(reader.name);
+    return this.#list(
+      this.#options.places.filter((place) => place.serves || place === reader),
+      reader,
+    );
+  }
+
+  /** The list that a member starts with. If its pod is not ready yet, as after most starts, the member is not in it. */
+  firstOf(reader: Place): ReturnType<Membership["toMessage"]> {
+    const { places, chance } = this.#options;
+    const isReady = chance.below(2) === 0 || !places.some(({ serves }) => serves);
+    return this.#list(
+      places.filter((place) => place.serves || (isReady && place === reader)),
+      reader,
+    );
   }
 
   /** Everybody hears of the members as they are, each in its time. */
@@ -36,6 +48,11 @@ export class MemberLists {
       const lateMs = Math.max(0, place.deafUntilMs - time.monotonicMs());
       later(lateMs + chance.below(HEARD_WITHIN_MS), () => place.process?.hear(this.of(place)));
     }
+  }
+
+  #list(members: readonly Place[], reader: Place): ReturnType<Membership["toMessage"]> {
+    const listed = members.map(({ self }) => self);
+    return Membership.of(listed, geometry.blockBytes).toMessage(reader.name);
   }
 
   /** Members with equal lists must rank equally, and at rest all lists are equal. */

@@ -194,7 +194,7 @@ export class SimulatedCluster {
     const options = { self: place.self, disk: place.disk, clock, network, objects, faults, distance, broken };
     const settings = chooseSettings(this.chance, [48 * 1024, 96 * 1024], this.ages, this.#teeWritesBytes);
     try {
-      place.process = await MemberProcess.start({ ...options, settings }, this.#lists.of(place));
+      place.process = await MemberProcess.start({ ...options, settings }, this.#lists.firstOf(place));
       place.serves = true;
       this.#lists.tellAll();
     } catch (error) {

@@ -1,8 +1,8 @@
 import { rampBytes } from "@frontcache/server/testing";
 import type { Chance } from "../seeded-random.js";
 
-/** Written and read at a time, each with objects of its own: nobody else writes these. */
-const WRITERS = 8;
+/** Written and read at a time, each with objects of its own: nobody else writes these. Enough for some to go on while others wait for a lost member. */
+const WRITERS = 16;
 const OBJECTS_EACH = 10;
 const SIZES = [0, 100, 10_000, 300_000, 3 << 20];
 /** How long a client waits for a member before it asks the next one. */
@@ -45,6 +45,7 @@ export class WrittenPairs {
   readonly report: PairsReport = { pairs: 0, stale: 0, unknownWrites: 0, refusedWrites: 0, failedReads: 0, causes: [] };
   readonly #chance: Chance;
   readonly #endpoints: () => readonly string[];
+  readonly #writeMs: number[] = [];
   readonly #contents = new Map<string, Contents>();
   #round = 0;
 
@@ -54,11 +55,18 @@ export class WrittenPairs {
     this.#endpoints = endpoints;
   }
 
-  /** Runs so many pairs, several at a time. */
-  async run(pairs: number): Promise<void> {
-    let begun = 0;
+  /** How long acknowledged writes took, with their repetitions, milliseconds: the median, the slowest hundredth, the slowest. */
+  get writeMs(): { readonly p50: number; readonly p99: number; readonly max: number } {
+    const sorted = this.#writeMs.toSorted((a, b) => a - b);
+    const at = (share: number): number => Math.round(sorted[Math.floor((sorted.length - 1) * share)] ?? 0);
+    return { p50: at(0.5), p99: at(0.99), max: at(1) };
+  }
+
+  /** Runs pairs, several at a time, until there are so many, or it is this moment by `performance.now()`. */
+  async run(pairs: number, untilMs: number): Promise<void> {
     const write = async (writer: number): Promise<void> => {
-      while (begun++ < pairs) await this.#pair(`of-${writer}-${this.#chance.below(OBJECTS_EACH)}`);
+      while (this.report.pairs < pairs && performance.now() < untilMs)
+        await this.#pair(`of-${writer}-${this.#chance.below(OBJECTS_EACH)}`);
     };
     await Promise.all(Array.from({ length: WRITERS }, (_, writer) => write(writer)));
   }
@@ -75,6 +83,7 @@ export class WrittenPairs {
     const written = Buffer.concat([body, Buffer.from(`written ${round}`)]);
     const contents = this.#contents.get(key) ?? { certain: undefined, possible: [] };
     this.#contents.set(key, contents);
+    const begunMs = performance.now();
     const answer = await this.#ask(key, { method: "PUT", body: written });
     if (answer === undefined || (answer.status >= 500 && !answer.isUnknown)) {
       this.report.refusedWrites++;
@@ -85,6 +94,7 @@ export class WrittenPairs {
       throw new Error(`PUT ${key}: status ${answer.status}: ${answer.body}`);
     } else {
       this.report.pairs++;
+      this.#writeMs.push(performance.now() - begunMs);
       contents.certain = written;
       contents.possible.length = 0;
     }

@@ -1,6 +1,7 @@
 // npm run written: writes through random members, each read back at once through another random member, at the default settings. With
-// `--changes`, members freeze, die, restart, join under new names and leave for good meanwhile. Prints how many reads were stale and how
-// many asked the origin; exits with 1 if a read got anything else than what was, or may have been, written last, or if a read failed.
+// `--changes`, members freeze, die, restart, join under new names and leave for good meanwhile. Prints how many reads were stale, how many
+// asked the origin, and how long writes took; exits with 1 if a read got anything else than what was, or may have been, written last, or if
+// a read failed.
 
 import { parseArgs } from "node:util";
 import { namesOf } from "../e2e/addresses.js";
@@ -11,10 +12,8 @@ import { MemberChanges } from "./member-changes.js";
 import { WrittenPairs } from "./written-pairs.js";
 
 const MEMBERS = 3;
-/** Pairs between two changes of the members. */
-const PAIRS_BETWEEN = 100;
-/** Pairs at a time: after them it is looked at how much time is left. */
-const PAIRS_AT_A_TIME = 100;
+/** Between the beginnings of two changes of the members. A change that takes longer is followed by the next one. */
+const CHANGE_EVERY_MS = 8_000;
 
 const { values } = parseArgs({
   options: {
@@ -43,18 +42,13 @@ cluster.origin.traffic.reset();
 
 let isOver = false;
 const changing = (async () => {
-  for (let next = PAIRS_BETWEEN; values.changes && !isOver; await pause(50)) {
-    if (report.pairs < next) continue;
-    next = report.pairs + PAIRS_BETWEEN;
-    await changes.next();
-  }
+  while (values.changes && !isOver) await Promise.all([changes.next(), pause(CHANGE_EVERY_MS)]);
 })();
 const reporting = setInterval(() => {
   const { causes, ...counts } = report;
   console.log(JSON.stringify({ ...counts, ...changes.counts, last: causes.at(-1)?.slice(0, 200) }));
 }, 10_000);
-while (report.pairs < Number(values.pairs) && performance.now() < untilMs)
-  await pairs.run(Math.min(PAIRS_AT_A_TIME, Number(values.pairs) - report.pairs));
+await pairs.run(Number(values.pairs), untilMs);
 const { PUT = 0, HEAD = 0, GET = 0 } = cluster.origin.traffic.requests;
 isOver = true;
 await changing;
@@ -65,7 +59,8 @@ const asking = GET + Math.max(0, HEAD - PUT);
 const withoutOrigin = Math.max(0, 1 - asking / Math.max(1, report.pairs));
 for (const cause of report.causes) console.log(cause.slice(0, 400));
 const { causes, ...counts } = report;
-const summary = { ...counts, changes: changes.counts, originRequests: { PUT, HEAD, GET }, readsWithoutOrigin: withoutOrigin };
+const originRequests = { PUT, HEAD, GET };
+const summary = { ...counts, changes: changes.counts, originRequests, readsWithoutOrigin: withoutOrigin, writeMs: pairs.writeMs };
 console.log(JSON.stringify(summary));
 await cluster[Symbol.asyncDispose]();
 process.exitCode = report.stale + report.failedReads === 0 && (values.changes || withoutOrigin >= 0.9) ? 0 : 1;
