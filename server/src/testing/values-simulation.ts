@@ -94,7 +94,7 @@ export async function simulateValues(seed: number): Promise<string[]> {
         const putMs = clock.nowMs();
         const isDone = await cluster
           .values(name)
-          .put({ ...requestOf(key), ttlSeconds }, bytes)
+          .put({ ...requestOf(key), ttlSeconds, size: bytes.length }, random(2) === 0 ? bytes : inPieces(bytes))
           .then(
             () => true,
             () => false,
@@ -159,4 +159,9 @@ export async function simulateValues(seed: number): Promise<string[]> {
   for (const key of KEYS) for (const name of cluster.names) await check(name, key);
   await cluster.close();
   return faults.map((fault) => `seed ${seed}: ${fault}`);
+}
+
+/** A body that arrives in pieces. */
+async function* inPieces(bytes: Buffer): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < bytes.length; at += 16_384) yield bytes.subarray(at, at + 16_384);
 }

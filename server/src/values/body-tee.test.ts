@@ -1,7 +1,7 @@
 import { CacheError } from "@frontcache/proto";
 import { ManualClock } from "@frontcache/proto/testing";
 import { describe, expect, it } from "vitest";
-import { BodyTee } from "./body-tee.js";
+import { BodyTee, watched } from "./body-tee.js";
 
 const PIECE_BYTES = 1 << 20;
 
@@ -94,5 +94,51 @@ describe("one body for several takers", () => {
     }
     await expect(tee.run(broken())).rejects.toThrow("the client has gone");
     await expect(taker).rejects.toThrow("the client has gone");
+  });
+});
+
+describe("a watched body", () => {
+  const bytes = Buffer.from("abcdef");
+
+  /** A body that can be received into memory, and says whether it was ended. */
+  function receivable() {
+    let at = 0;
+    const body = {
+      isEnded: false,
+      async *[Symbol.asyncIterator]() {
+        try {
+          yield bytes;
+        } finally {
+          body.isEnded = true;
+        }
+      },
+      receive: async (target: Uint8Array) => {
+        const copied = bytes.copy(target, 0, at);
+        at += copied;
+        return copied;
+      },
+    };
+    return body;
+  }
+
+  it("is received into memory as the body itself is, and shows all bytes and the end", async () => {
+    const seen: string[] = [];
+    const body = watched(
+      receivable(),
+      (piece) => seen.push(Buffer.from(piece).toString()),
+      () => seen.push("end"),
+    );
+    const target = Buffer.alloc(4);
+    for (const expected of [4, 2, 0]) expect(await body.receive!(target)).toBe(expected);
+    expect(seen).toEqual(["abcd", "ef", "end"]);
+  });
+
+  it("ends the body if what watches it throws", async () => {
+    const body = receivable();
+    const failing = watched(body, () => {
+      throw new Error("too long");
+    });
+    await expect(firstBytes(failing)).rejects.toThrow("too long");
+    expect(body.isEnded).toBe(true);
   });
 });

@@ -12,18 +12,38 @@ export interface BodyPieces extends AsyncIterable<Uint8Array> {
   receive?(target: Uint8Array): Promise<number>;
 }
 
-/** The same body, of which `onPiece` gets each piece before it is used, and `onEnd` is called at its end. Both may throw. */
+/** The same body, of which `onPiece` gets all bytes before they are used, and `onEnd` is called at its end. Both may throw. */
 export function watched(body: BodyPieces, onPiece: (piece: Uint8Array) => void, onEnd: () => void = () => {}): BodyPieces {
-  return {
-    async *[Symbol.asyncIterator]() {
-      for await (const piece of body) {
-        onPiece(piece);
-        yield piece;
-      }
-      onEnd();
+  const watching: BodyPieces = {
+    [Symbol.asyncIterator]() {
+      const pieces = body[Symbol.asyncIterator]();
+      const end = async (): Promise<IteratorResult<Uint8Array>> => {
+        await pieces.return?.();
+        return { done: true, value: undefined };
+      };
+      const next = async (): Promise<IteratorResult<Uint8Array>> => {
+        const step = await pieces.next();
+        try {
+          if (step.done === true) onEnd();
+          else onPiece(step.value);
+        } catch (error) {
+          await end();
+          throw error;
+        }
+        return step;
+      };
+      return { next, return: end };
     },
     taken: (piece) => body.taken?.(piece),
   };
+  if (body.receive === undefined) return watching;
+  const receive = async (target: Uint8Array): Promise<number> => {
+    const bytes = await body.receive!(target);
+    if (bytes === 0) onEnd();
+    else onPiece(target.subarray(0, bytes));
+    return bytes;
+  };
+  return { ...watching, receive };
 }
 
 /** Bytes that may wait for one branch; then the body waits. */

@@ -1,4 +1,4 @@
-import type { CacheError } from "@frontcache/proto";
+import { CacheError } from "@frontcache/proto";
 import { until } from "@frontcache/proto/testing";
 import { describe, expect, it } from "vitest";
 import { bytesOf, openWhenWritten, SentBody } from "../testing/value-bodies.js";
@@ -131,6 +131,58 @@ describe("a writer whose member dies", () => {
     expect(await cluster.values(two).head(requestOf(KEY))).toBeUndefined();
     await cluster.values(two).put(refused, patterned(5));
     for (const name of [one, two]) expect(cluster.values(name).stats().writers).toBe(0);
+    await cluster.close();
+  });
+});
+
+describe("a value of a known size, which is sent on while it arrives", () => {
+  const bytes = patterned(200_000);
+
+  /** Begins to write it at its first holder. */
+  function begun(cluster: ValuesCluster): { readonly body: SentBody; readonly put: Promise<string> } {
+    const [first] = cluster.ring(URL) as [string];
+    const body = new SentBody();
+    const put = outcomeOf(cluster.values(first).put({ ...requestOf(KEY), size: bytes.length }, body));
+    body.send(bytes.subarray(0, 100_000));
+    return { body, put };
+  }
+
+  it("is kept by two members", async () => {
+    const cluster = await clusterOf();
+    const { body, put } = begun(cluster);
+    body.send(bytes.subarray(100_000));
+    body.end();
+    expect(await put).toBe("done");
+    await expectEverywhere(cluster, bytes);
+    await cluster.close();
+  });
+
+  it("is kept by one member if the other one dies meanwhile, which is counted, and by two again soon", async () => {
+    const cluster = await clusterOf();
+    const [first, second] = cluster.ring(URL) as [string, string];
+    const { body, put } = begun(cluster);
+    await cluster.settle();
+    cluster.kill(second);
+    body.send(bytes.subarray(100_000));
+    body.end();
+    expect(await put).toBe("done");
+    expect(cluster.values(first).stats().underReplicated).toBe(1);
+    await cluster.start(second);
+    await expectEverywhere(cluster, bytes);
+    await cluster.close();
+  });
+
+  it("is nowhere if its writer fails, and leaves the key free", async () => {
+    const cluster = await clusterOf();
+    const { body, put } = begun(cluster);
+    await cluster.settle();
+    body.end(new CacheError("CANCELLED", "the client disconnected"));
+    expect(await put).toBe("CANCELLED");
+    for (const name of NAMES) {
+      expect(cluster.values(name).stats()).toMatchObject({ writers: 0, entries: 0 });
+      expect(await cluster.values(name).head(requestOf(KEY))).toBeUndefined();
+    }
+    await cluster.values("a").put({ ...requestOf(KEY), whileWritten: "refuse" }, patterned(5));
     await cluster.close();
   });
 });

@@ -10,8 +10,14 @@ const MAX_BYTES = 5 * 2 ** 30;
 const LENGTH = /^\d{1,15}$/;
 const SHA256 = /^[0-9a-f]{64}$/;
 
-/** The bytes of a request's body as they arrive. */
-export interface ReceivedPieces extends AsyncIterable<Buffer>, Pick<BodyPieces, "taken"> {}
+/** The bytes of a request's body as they arrive: in pieces, or in memory of the caller. */
+export interface ReceivedPieces extends AsyncIterable<Buffer>, Pick<BodyPieces, "taken"> {
+  /**
+   * Receives the next bytes into memory. Resolves with their number when the memory is full, or nothing followed for some milliseconds; with
+   * 0 at the end of the body. Use it or the pieces. Absent: use the pieces.
+   */
+  receive?(target: Uint8Array): Promise<number>;
+}
 
 /** The body of a request as it arrives. */
 export interface ReceivedBody {
@@ -38,7 +44,7 @@ export interface WriteBody {
   /**
    * All bytes, in pieces. The last piece follows only when the whole body is verified and `beforeLast` has resolved, so that a receiver
    * that knows the length never gets all of a damaged body. An empty body has no piece. Throws S3's error. The memory of a piece is
-   * freed some time after `taken`.
+   * freed some time after `taken`. `receive` gives all bytes, and throws at the end of a damaged body.
    */
   pieces(beforeLast: () => Promise<void>): ReceivedPieces;
   /** The whole body in memory. Rejects with S3's error, without reading it, if it is longer than `maxBytes`. */
@@ -62,6 +68,7 @@ export interface ArrivingBody {
 export class VerifiedBody implements WriteBody {
   readonly length: number | undefined;
   readonly #arriving: ArrivingBody;
+  #takenBytes = 0;
 
   constructor(arriving: ArrivingBody) {
     this.length = arriving.length;
@@ -81,8 +88,22 @@ export class VerifiedBody implements WriteBody {
   }
 
   pieces(beforeLast: () => Promise<void>): ReceivedPieces {
+    const { received, decoded } = this.#arriving;
     const verified = this.#verified(beforeLast);
-    return { [Symbol.asyncIterator]: () => verified, taken: (piece) => this.#arriving.received.taken?.(piece) };
+    const pieces: ReceivedPieces = {
+      [Symbol.asyncIterator]: () => verified,
+      taken: (piece) => received.taken?.(piece),
+    };
+    if (received.receive === undefined || decoded !== received) return pieces;
+    let isReceived = false;
+    return {
+      ...pieces,
+      [Symbol.asyncIterator]: () => (isReceived ? received[Symbol.asyncIterator]() : verified),
+      receive: (target) => {
+        isReceived = true;
+        return this.#receive(target, beforeLast);
+      },
+    };
   }
 
   async whole(maxBytes: number): Promise<Buffer> {
@@ -99,20 +120,40 @@ export class VerifiedBody implements WriteBody {
   }
 
   async *#verified(beforeLast: () => Promise<void>): AsyncGenerator<Buffer, void> {
-    const { decoded, length = Number.POSITIVE_INFINITY, checksums } = this.#arriving;
-    let [received, last] = [0, undefined as Buffer | undefined];
-    for await (const piece of decoded) {
+    let last: Buffer | undefined;
+    for await (const piece of this.#arriving.decoded) {
       if (piece.length === 0) continue;
-      received += piece.length;
-      if (received > length) throw incomplete(`more than the announced ${length} bytes arrived`);
-      checksums.update(piece);
+      this.#take(piece);
       if (last !== undefined) yield last;
       last = piece;
     }
-    if (received < length && Number.isFinite(length)) throw incomplete(`${received} of ${length} bytes arrived`);
-    checksums.verify(this.trailerValue);
+    this.#verify();
     await beforeLast();
     if (last !== undefined) yield last;
+  }
+
+  async #receive(target: Uint8Array, beforeEnd: () => Promise<void>): Promise<number> {
+    const bytes = await this.#arriving.received.receive!(target);
+    if (bytes > 0) {
+      this.#take(target.subarray(0, bytes));
+      return bytes;
+    }
+    this.#verify();
+    await beforeEnd();
+    return 0;
+  }
+
+  #take(piece: Uint8Array): void {
+    const { length = Number.POSITIVE_INFINITY, checksums } = this.#arriving;
+    this.#takenBytes += piece.length;
+    if (this.#takenBytes > length) throw incomplete(`more than the announced ${length} bytes arrived`);
+    checksums.update(piece);
+  }
+
+  #verify(): void {
+    const { length, checksums } = this.#arriving;
+    if (length !== undefined && this.#takenBytes < length) throw incomplete(`${this.#takenBytes} of ${length} bytes arrived`);
+    checksums.verify(this.trailerValue);
   }
 }
 

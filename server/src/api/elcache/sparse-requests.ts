@@ -1,5 +1,6 @@
 import { CacheError } from "@frontcache/proto";
 import type { Query } from "../../runtime/query.js";
+import { watched } from "../../values/body-tee.js";
 import { type Completion, MAX_VALUE_BYTES, ValueConflict, type ValueRequest, type Values } from "../../values/values.js";
 import type { HttpContext } from "../http/http-context.js";
 import type { Document, ErrorChange } from "../s3/document-answer.js";
@@ -84,14 +85,13 @@ async function writeRange(context: HttpContext, values: Values, about: ValueRequ
   const offset = offsetOf(context, query);
   if (bodySizeOf(context) === 0) throw emptyBody();
   let received = 0;
-  async function* counted(): AsyncGenerator<Uint8Array, void> {
-    for await (const piece of receivedBytes(context.upload!, context)) {
-      received += piece.length;
-      yield piece;
-    }
+  const onPiece = ({ length }: Uint8Array): void => {
+    received += length;
+  };
+  const onEnd = (): void => {
     if (received === 0) throw emptyBody();
-  }
-  const completion = await values.writeRange(about, offset, counted());
+  };
+  const completion = await values.writeRange(about, offset, watched(receivedBytes(context.upload!, context), onPiece, onEnd));
   return empty(202, [COMPLETION_HEADER, `${percentOf(completion)}%`]);
 }
 

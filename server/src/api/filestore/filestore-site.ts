@@ -1,5 +1,6 @@
 import { CacheError } from "@frontcache/proto";
 import { decodeOnce } from "../../runtime/percent-decoding.js";
+import { type BodyPieces, watched } from "../../values/body-tee.js";
 import { ValueConflict, type Values } from "../../values/values.js";
 import type { HttpContext } from "../http/http-context.js";
 import { plainGetParser } from "../http/plain-request.js";
@@ -102,13 +103,13 @@ async function store(context: HttpContext, values: Values, url: string, maxFileB
   return empty(200);
 }
 
-async function* bounded(body: AsyncIterable<Uint8Array>, maxBytes: number): AsyncGenerator<Uint8Array, void> {
+/** The same body, which fails if it is longer. */
+function bounded(body: BodyPieces, maxBytes: number): BodyPieces {
   let bytes = 0;
-  for await (const piece of body) {
-    bytes += piece.length;
+  return watched(body, ({ length }) => {
+    bytes += length;
     if (bytes > maxBytes) throw new TooLarge();
-    yield piece;
-  }
+  });
 }
 
 function withMessage(error: ErrorResponse): ErrorResponse {

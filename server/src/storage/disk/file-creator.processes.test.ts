@@ -1,7 +1,7 @@
 import fs, { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { testBytes } from "../../testing/store-fixture.js";
 import type { DiskFile, FilePiece } from "./disk.js";
 import { FileCreator } from "./file-creator.js";
@@ -97,6 +97,27 @@ describe("a thread that creates small files", () => {
     await kept!.close();
     expect(() => fs.fstatSync(kept!.fd!)).toThrow(/EBADF/);
   });
+
+  it("creates a file that comes alone at once, and those that follow together", async () => {
+    await untilThreadWorks();
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance"] });
+    try {
+      // Later than any time that was measured before.
+      vi.advanceTimersByTime(1e9);
+      const create = (name: string) => creator.create(join(directory, name), pieces(1));
+      const first = await create("first");
+      expect(vi.getTimerCount()).toBe(0);
+      const others = [create("second"), create("third")];
+      expect(vi.getTimerCount()).toBe(1);
+      vi.advanceTimersByTime(1_000);
+      const files = [first, ...(await Promise.all(others))];
+      const closed = files.map((file) => file.close());
+      vi.advanceTimersByTime(1_000);
+      await Promise.all(closed);
+    } finally {
+      vi.useRealTimers();
+    }
+  }, 20_000);
 
   it("leaves large files, and all files after it was closed, to the thread pool", async () => {
     await untilThreadWorks();

@@ -10,14 +10,8 @@ const QUEUED_BYTES = 512 << 10;
 /** Bytes that were received into memory are returned after so long, although more fit. */
 const GATHER_MS = 5;
 
-/** The bytes of a body as they arrive: in pieces, or in memory of the caller. */
-export interface ReceivedBytes extends ReceivedPieces {
-  /**
-   * Receives the next bytes into memory. Resolves with their number when the memory is full, or nothing followed for some milliseconds; with
-   * 0 at the end of the body. Use it or the pieces.
-   */
-  receive(target: Uint8Array): Promise<number>;
-}
+/** The bytes of a body as they arrive. */
+export type ReceivedBytes = ReceivedPieces & Required<Pick<ReceivedPieces, "receive">>;
 
 /**
  * The bytes of a body as they arrive. The client is asked for them when the first one is read. Throws S3's error if the client stops
