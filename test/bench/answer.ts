@@ -1,4 +1,4 @@
-import type { Standing } from "./measure.js";
+import { median, ratioOf, type Standing } from "./measure.js";
 
 /** One line of a result. `atLeast` or `atMost` is its target, if it has one. */
 export interface Figure {
@@ -100,4 +100,30 @@ export function ratio(
   if (first === undefined || second === undefined) return [];
   const value = first.readsPerSecond / second.readsPerSecond;
   return [{ name, value, unit: "x", ...(atLeast === undefined ? {} : { atLeast }) }];
+}
+
+/** Whose CPU is compared. */
+interface Compared {
+  readonly title: string;
+  readonly member: Standing;
+  readonly other: Standing;
+  /** What the other server is, after "CPU of". */
+  readonly otherName: string;
+  readonly atMost: number;
+}
+
+/**
+ * CPU of a member for a read beside that of another server: medians of the rounds, and of the ratios of rounds that followed each other,
+ * so that a busy moment of the machine affects both.
+ */
+export function cpuFigures({ title, member, other, otherName, atMost }: Compared): Figure[] {
+  const { median: value, low, high } = ratioOf(member.serverUs, other.serverUs);
+  const name = `${title}: member / ${otherName}`;
+  return [
+    { name: `${title}: CPU of the member`, value: median(member.serverUs), unit: "us" },
+    { name: `${title}: CPU of ${otherName}`, value: median(other.serverUs), unit: "us" },
+    { name, value, unit: "x", atMost },
+    { name: `${name}, at 95 % confidence more than`, value: low, unit: "x" },
+    { name: `${name}, at 95 % confidence less than`, value: high, unit: "x" },
+  ];
 }

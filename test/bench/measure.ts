@@ -80,6 +80,8 @@ export interface Standing {
   /** CPU seconds per gigabyte of this process, and of the one that answers. */
   readonly clientCpu: number;
   readonly serverCpu: number | undefined;
+  /** CPU microseconds for each read, of the process that answers: one figure per round. */
+  readonly serverUs: readonly number[];
 }
 
 interface Round {
@@ -136,6 +138,7 @@ function standingOf({ name, serverPid }: Contestant, rounds: readonly Round[]): 
     roundMs: median(rounds.map(({ ms }) => ms)),
     clientCpu: perGigabyte(sum(({ clientMs }) => clientMs)),
     serverCpu: serverPid === undefined ? undefined : perGigabyte(sum(({ serverMs }) => serverMs)),
+    serverUs: rounds.map(({ serverMs, reads }) => (serverMs * 1e3) / reads),
   };
 }
 

@@ -2,9 +2,9 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { MemberProcess, temporaryDirectory } from "../../e2e/member-process.js";
 import { Authority } from "../../security/authority.js";
-import { type Benchmark, barsOf, type Figure, OURS, standingsTable, type Table } from "../answer.js";
+import { type Benchmark, barsOf, cpuFigures, type Figure, OURS, standingsTable, type Table } from "../answer.js";
 import { OTHER_CPUS, pin, portOf, SERVER_CPU } from "../machine.js";
-import { measureInTurn, type Standing } from "../measure.js";
+import { measureInTurn } from "../measure.js";
 import { OriginProcess } from "../origin-process.js";
 import { startBareTls, TlsReads } from "../peers/tls-reads.js";
 import { KiB, MiB } from "../stage.js";
@@ -15,12 +15,7 @@ const SIZES = [
   { title: "64 KiB", length: 64 * KiB, warmUpReads: 4_000 },
   { title: "1 MiB", length: MiB, warmUpReads: 500 },
 ];
-const TURNS = { rounds: 9, roundMs: 300, warmUpMs: 2_000, concurrency: 16 };
-
-/** CPU microseconds of the server for each read. */
-function cpuUs({ serverCpu }: Standing, length: number): number {
-  return (serverCpu! * length * 1e6) / 1e9;
-}
+const TURNS = { rounds: 20, roundMs: 200, warmUpMs: 2_000, concurrency: 16 };
 
 export const benchmark: Benchmark = {
   question: "What does a cached read cost with TLS, beside a server in Node that writes the same bytes from memory?",
@@ -47,12 +42,9 @@ export const benchmark: Benchmark = {
       using byMember = new TlsReads(target(MEMBER, portOf(member.http), member.pid), length);
       using byBare = new TlsReads(target(BARE, bare.port, bare.pid), length);
       const standings = await measureInTurn([byMember, byBare], { ...TURNS, warmUpReads });
-      const [ours, theirs] = [cpuUs(standings.get(MEMBER)!, length), cpuUs(standings.get(BARE)!, length)];
-      figures.push(
-        { name: `${title}: CPU of the member (${byMember.agreed})`, value: ours, unit: "us" },
-        { name: `${title}: CPU of a bare server (${byBare.agreed})`, value: theirs, unit: "us" },
-        { name: `${title}: member / bare server`, value: ours / theirs, unit: "x", atMost: 1.3 },
-      );
+      const of = { member: standings.get(MEMBER)!, other: standings.get(BARE)! };
+      const agreed = byMember.agreed === byBare.agreed ? byBare.agreed : `${byMember.agreed} and ${byBare.agreed}`;
+      figures.push(...cpuFigures({ title, ...of, otherName: `a bare server (${agreed})`, atMost: 1.3 }));
       tables.push(standingsTable(`${title}, sixteen at a time`, standings, "GB/s"));
     }
     return { tables, figures, chart: barsOf(figures, "us") };
