@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { type AddressInfo, createServer } from "node:net";
-import { GetObjectCommand, HeadObjectCommand } from "@aws-sdk/client-s3";
+import { GetObjectCommand, HeadObjectCommand, ListObjectsV2Command } from "@aws-sdk/client-s3";
 import { requestHead } from "@frontcache/client/testing";
 import { parsePlainRequest } from "@frontcache/server/testing";
 import { describe, expect, it } from "vitest";
@@ -39,6 +39,7 @@ describe("a signed request of AWS's SDK", () => {
     await client.send(new GetObjectCommand(object));
     await client.send(new GetObjectCommand({ ...object, Range: "bytes=0-9", IfMatch: '"v1"' }));
     await client.send(new HeadObjectCommand(object));
+    await client.send(new ListObjectsV2Command({ Bucket: "bucket", Prefix: "a key/", Delimiter: "/", MaxKeys: 10 }));
     client.destroy();
     server.close();
     await once(server, "close");
@@ -46,6 +47,6 @@ describe("a signed request of AWS's SDK", () => {
       const authorization = expect.stringMatching(/^AWS4-HMAC-SHA256 /);
       expect(parsePlainRequest(bytes, "root")).toMatchObject({ isPlain: false, headers: { authorization } });
     }
-    expect(received).toHaveLength(3);
+    expect(received).toHaveLength(4);
   });
 });

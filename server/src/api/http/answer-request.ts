@@ -306,7 +306,7 @@ function changesCors(operation: Operation): boolean {
   return operation === "PutBucketCors" || operation === "DeleteBucketCors";
 }
 
-/** The query of a plain request selects no operation: it is a GetObject or a HeadObject of an object, as those that repeat it. */
+/** The query of a plain request selects no sub-resource: of an object it is a GetObject or a HeadObject, as those that repeat it. */
 function remember({ repeated }: Request, target: S3Target): void {
   if (repeated !== undefined && target.scope === "object") repeated.target = target;
 }

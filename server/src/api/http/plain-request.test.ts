@@ -113,6 +113,7 @@ describe("a plain request", () => {
       "",
       "?x-id=GetObject",
       "?partNumber=1&x-id=GetObject",
+      "?list-type=2&prefix=a%2F&delimiter=/&max-keys=10&continuation-token=a+%3D=",
       "?X-Amz-Credential=A%2FB/s3&X-Amz-Signature=0a&x-id=HeadObject",
     ]) {
       const url = `/s3/b/k${query}`;

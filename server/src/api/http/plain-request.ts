@@ -84,10 +84,14 @@ const formsWith = (path: string, query = ""): PlainForms => {
   return { own: formWith(path), requestLine: new RegExp(`^(GET|HEAD) (${path}(${query})) HTTP/1\\.1$`) };
 };
 
-/** The parameters of presigned URLs, and those that SDKs add to GETs and HEADs of objects. None of them selects another operation. */
+/**
+ * The parameters of presigned URLs, of listings, and those that SDKs add to GETs and HEADs of objects. None of them selects a sub-resource
+ * of an object or a bucket.
+ */
 const PARAMETER =
-  "(?:X-Amz-(?:Algorithm|Content-Sha256|Credential|Date|Expires|Security-Token|SignedHeaders|Signature)=[\\w.~%/+=;-]*" +
-  "|partNumber=\\d{1,5}|x-amz-checksum-mode=ENABLED|x-id=(?:Get|Head)Object)";
+  "(?:(?:X-Amz-(?:Algorithm|Content-Sha256|Credential|Date|Expires|Security-Token|SignedHeaders|Signature)" +
+  "|continuation-token|delimiter|encoding-type|fetch-owner|list-type|marker|max-keys|prefix|start-after)=[\\w.~%/+=;-]*" +
+  "|partNumber=\\d{1,5}|x-amz-checksum-mode=ENABLED|x-id=(?:(?:Get|Head)Object|ListObjectsV2))";
 const OBJECT_QUERY = `(?:\\?${PARAMETER}(?:&${PARAMETER})*)?`;
 
 const OBJECT_FORMS = {
