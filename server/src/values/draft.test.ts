@@ -45,7 +45,7 @@ describe("a value that is being written", () => {
 
   it("can be read while a segment that came whole is being stored", async () => {
     const reads: Promise<Buffer | undefined>[] = [];
-    const { draft } = draftOf({ size: 1_000, isUpload: false }, () => void reads.push(draft.read(100, 50)));
+    const { draft } = draftOf({ size: 1_000, isUpload: false }, () => void reads.push(draft.segments.read(100, 50)));
     const body = patterned(1_000);
     await draft.write(0, body);
     expect((await reads[0])?.equals(body.subarray(100, 150))).toBe(true);
@@ -72,10 +72,10 @@ describe("a value that is being written", () => {
     await draft.writeAll(0, body);
     // The block store of this test has no block that can be read.
     await expect(draft.writeAll(300, Buffer.alloc(200, 9))).rejects.toMatchObject({ code: "UNAVAILABLE" });
-    expect(draft.spans.missing(2_000)).toEqual([{ start: 0, end: 2_000 }]);
+    expect(draft.segments.spans.missing(2_000)).toEqual([{ start: 0, end: 2_000 }]);
     expect([draft.writes, memory.bytes]).toEqual([1, 0]);
     await draft.writeAll(0, body);
-    expect(draft.spans.missing(2_000)).toEqual([]);
+    expect(draft.segments.spans.missing(2_000)).toEqual([]);
     await draft.finish(2_000);
     expect(bytes().equals(body)).toBe(true);
     expect(draft.writes).toBe(2);

@@ -102,7 +102,7 @@ export class ValueHolder {
   ): Promise<Refusal | undefined> {
     const { entry, options } = draft;
     const { url } = entry;
-    const completion = draft.spans.completion(size);
+    const completion = draft.segments.spans.completion(size);
     if (completion.missing.length > 0) return { conflict: "incomplete", completion };
     if (options.isUpload && this.locks.isLocked(url)) return { conflict: "locked" };
     if (options.isExclusive && this.entries.live(url, this.nowMs) !== undefined) {
@@ -115,16 +115,16 @@ export class ValueHolder {
       await draft.finish(size);
       // A disk that failed may have taken segments with it that were stored before.
       if (!this.blocks.hasAll({ url, size }, entry.version)) {
-        draft.forgetLost();
+        draft.segments.forgetLost();
         if (!options.isUpload) throw new CacheError("UNAVAILABLE", `${url}: a volume has lost bytes of the write: write again`);
         draft.isFinishing = false;
-        return { conflict: "incomplete", completion: draft.spans.completion(size) };
+        return { conflict: "incomplete", completion: draft.segments.spans.completion(size) };
       }
       this.drafts.remove(draft);
       const value = { ...entry, version, size, present: true, expiresMs: expiresMs ?? entry.expiresMs };
       const isAdopted = await this.#adopt(value, entry.version);
       await draft.close("ready");
-      if (!isAdopted) await draft.discard();
+      if (!isAdopted) await draft.segments.discard();
       return undefined;
     } catch (error) {
       draft.isFinishing = false;

@@ -46,8 +46,8 @@ export async function readPiece(
     if (end instanceof CacheError) throw writerDied(url);
     const { isSized } = draft.options;
     if (isSized && offset >= entry.size && entry.size > 0) throw outOfRange(url, offset, entry.size);
-    const data = end === undefined ? await draft.read(offset, most) : undefined;
-    const size = isSized ? entry.size : draft.spans.bytes;
+    const data = end === undefined ? await draft.segments.read(offset, most) : undefined;
+    const size = isSized ? entry.size : draft.segments.spans.bytes;
     if (data !== undefined) return { entry, data, ended: false, size };
     if (version === "") return { entry, data: new Uint8Array(), ended: false, size };
     if (draft.end === undefined) await draft.changed(signal);

@@ -70,7 +70,10 @@ export class ValueService {
       const { url, version, offset, data } = call.write;
       const draft = this.#draft(url, version);
       await draft.writeAll(offset, bytes ?? data);
-      return answerOf({ present: version === "" ? draft.spans.present() : [], upload: version === "" ? draft.entry : undefined });
+      return answerOf({
+        present: version === "" ? draft.segments.spans.present() : [],
+        upload: version === "" ? draft.entry : undefined,
+      });
     }
     if (call.commit !== undefined) return this.#commit(call.commit);
     if (call.abandon !== undefined) {
@@ -107,7 +110,7 @@ export class ValueService {
       entries,
       uninformed: freshness.isUninformed,
       upload: upload?.entry,
-      present: upload?.spans.present() ?? [],
+      present: upload?.segments.spans.present() ?? [],
       sequence: upload?.writes ?? 0,
     });
   }
