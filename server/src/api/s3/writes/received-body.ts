@@ -185,8 +185,11 @@ class ArrivingBody implements ReceivedBytes, AsyncIterableIterator<Buffer> {
   };
 
   readonly #onClose = (cause?: Error): void => {
-    this.#failure ??= new CacheError("CANCELLED", "the client disconnected before the end of its body", { cause });
     this.#cancelWatch();
+    // Each body is closed behind its end, too.
+    if (!this.#isOver) {
+      this.#failure ??= new CacheError("CANCELLED", "the client disconnected before the end of its body", { cause });
+    }
     this.#wake();
   };
 
