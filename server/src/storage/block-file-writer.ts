@@ -25,7 +25,9 @@ export class BlockFileWriter {
     const pieces = adjacent(segments).map((run) => this.#piece(run));
     pieces.push({ position: this.#geometry.blockBytes, sources: [footer] });
     if (segments.length > 1) return this.#createByPieces(volume, path, pieces);
-    return volume.gate.run(() => this.#disk.create(path, pieces), close);
+    const create = (): Promise<DiskFile> => this.#disk.create(path, pieces);
+    const isBatched = this.#disk.createsInThread?.(path, pieces) === true;
+    return isBatched ? volume.gate.runBatched(create, close) : volume.gate.run(create, close);
   }
 
   async #createByPieces(volume: Volume, path: string, pieces: readonly FilePiece[]): Promise<DiskFile> {

@@ -47,6 +47,37 @@ describe("a disk gate", () => {
     expect(disk.running).toBe(0);
   });
 
+  it("runs batched operations beside a full number of others, and further ones in their places when there are many", async () => {
+    const { gate: disk } = gate();
+    const places = [operation(), operation()];
+    const running = places.map((each) => disk.run(each.run));
+    const batch = operation();
+    const begun: number[] = [];
+    const batched = Array.from({ length: 70 }, (_, index) =>
+      disk.runBatched(() => {
+        begun.push(index);
+        return batch.run();
+      }),
+    );
+    expect(begun).toHaveLength(64);
+    places[0]!.end("");
+    await running[0];
+    expect(begun).toHaveLength(65);
+    places[1]!.end("");
+    batch.end("");
+    await Promise.all([...running, ...batched]);
+    expect(disk.running).toBe(0);
+  });
+
+  it("gives batched operations no place of others", async () => {
+    const { gate: disk } = gate();
+    const batch = operation();
+    const batched = [1, 2, 3].map(() => disk.runBatched(batch.run));
+    expect(await disk.run(async () => "a read")).toBe("a read");
+    batch.end("");
+    await Promise.all(batched);
+  });
+
   it("runs fewer bulk writes, so that other operations find a place beside them", async () => {
     const { gate: disk } = gate();
     const [a, b, c, d] = [operation(), operation(), operation(), operation()];

@@ -9,6 +9,8 @@ type GateTuning = Pick<StorageTuning, "ioParallelism" | "bulkWrites" | "diskTime
 interface Operation extends Linked<Operation> {
   readonly work: () => Promise<unknown>;
   readonly isBulkWrite: boolean;
+  /** It waits for others in a thread of its own, and takes no place of those that run concurrently. */
+  readonly isBatched: boolean;
   readonly abandon: ((late: never) => void) | undefined;
   readonly resolve: (value: never) => void;
   readonly reject: (error: unknown) => void;
@@ -16,6 +18,9 @@ interface Operation extends Linked<Operation> {
   begunMs: number;
   isOverdue: boolean;
 }
+
+/** Batched operations at a time. Further ones take places as all others do. */
+const MOST_BATCHED = 64;
 
 /**
  * Limits the operations of one disk: a bounded number runs concurrently, each with a time limit. An operation that exceeds its
@@ -33,6 +38,7 @@ export class DiskGate {
   readonly #running = new LinkedList<Operation>();
   #overdue = 0;
   #bulkWrites = 0;
+  #batched = 0;
   readonly #waiting: Operation[] = [];
   readonly #waitingBulkWrites: Operation[] = [];
   #whenAnswered: (() => void)[] = [];
@@ -65,18 +71,27 @@ export class DiskGate {
    * Runs an operation. Rejects with its error, or with ETIMEDOUT: then `abandon` gets its late result.
    */
   run<T>(work: () => Promise<T>, abandon?: (late: T) => void): Promise<T> {
-    return this.#run(work, false, abandon);
+    return this.#run(work, "single", abandon);
+  }
+
+  /**
+   * As `run`, for an operation that waits until there are several for one message to another thread. If each took a place meanwhile, a
+   * message would have at most as many files as there are places, and reads would wait for it.
+   */
+  runBatched<T>(work: () => Promise<T>, abandon?: (late: T) => void): Promise<T> {
+    return this.#run(work, this.#batched < MOST_BATCHED ? "batched" : "single", abandon);
   }
 
   /** As `run`, for a write of megabytes. */
   writeBulk(work: () => Promise<void>): Promise<void> {
-    return this.#run(work, true);
+    return this.#run(work, "bulkWrite");
   }
 
-  #run<T>(work: () => Promise<T>, isBulkWrite: boolean, abandon?: (late: T) => void): Promise<T> {
+  #run<T>(work: () => Promise<T>, kind: "single" | "batched" | "bulkWrite", abandon?: (late: T) => void): Promise<T> {
     if (this.isHanging) return Promise.reject(hanging());
     return new Promise<T>((resolve, reject) => {
-      const operation: Operation = { work, isBulkWrite, abandon, resolve, reject, begunMs: 0, isOverdue: false };
+      const [isBulkWrite, isBatched] = [kind === "bulkWrite", kind === "batched"];
+      const operation: Operation = { work, isBulkWrite, isBatched, abandon, resolve, reject, begunMs: 0, isOverdue: false };
       if (isBulkWrite && this.#bulkWrites === this.#tuning.bulkWrites) this.#waitingBulkWrites.push(operation);
       else this.#enter(operation);
     });
@@ -84,8 +99,13 @@ export class DiskGate {
 
   #enter(operation: Operation): void {
     if (operation.isBulkWrite) this.#bulkWrites++;
-    if (this.#running.size < this.#tuning.ioParallelism) this.#begin(operation);
+    if (operation.isBatched) this.#batched++;
+    if (operation.isBatched || this.#hasPlace) this.#begin(operation);
     else this.#waiting.push(operation);
+  }
+
+  get #hasPlace(): boolean {
+    return this.#running.size - this.#batched < this.#tuning.ioParallelism;
   }
 
   #begin(operation: Operation): void {
@@ -107,13 +127,14 @@ export class DiskGate {
 
   #ended(operation: Operation): void {
     this.#running.delete(operation);
+    if (operation.isBatched) this.#batched--;
     if (operation.isOverdue && --this.#overdue === 0) for (const resolve of this.#whenAnswered.splice(0)) resolve();
     if (operation.isBulkWrite) {
       this.#bulkWrites--;
       const write = this.#waitingBulkWrites.shift();
       if (write !== undefined) this.#enter(write);
     }
-    const next = this.#running.size < this.#tuning.ioParallelism ? this.#waiting.shift() : undefined;
+    const next = this.#hasPlace ? this.#waiting.shift() : undefined;
     if (next !== undefined) this.#begin(next);
     else if (this.#running.size === this.#overdue) this.#stopTimer();
   }

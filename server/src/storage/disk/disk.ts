@@ -79,6 +79,8 @@ export interface Disk {
    * file may exist with some of its bytes.
    */
   create(path: string, pieces: readonly FilePiece[]): Promise<DiskFile>;
+  /** Whether `create`, called now, has a thread of its own create the file, together with others. Absent: it never has. */
+  createsInThread?(path: string, pieces: readonly FilePiece[]): boolean;
   remove(path: string): Promise<void>;
   /** Returns the sorted names in a directory. */
   list(directory: string): Promise<string[]>;

@@ -58,6 +58,7 @@ describe("a thread that creates small files", () => {
     await untilThreadWorks();
     otherwise = [];
     const paths = Array.from({ length: 300 }, (_, n) => join(directory, `${n}`));
+    expect(creator.usesThread(pieces(0))).toBe(true);
     const files = await Promise.all(paths.map((path, n) => creator.create(path, pieces(n))));
     expect(otherwise).toEqual([]);
     for (const [n, path] of paths.entries()) {
@@ -122,8 +123,11 @@ describe("a thread that creates small files", () => {
   it("leaves large files, and all files after it was closed, to the thread pool", async () => {
     await untilThreadWorks();
     otherwise = [];
-    await creator.create(join(directory, "large"), [{ position: 0, sources: [testBytes(0, 100_000)] }]);
+    const large = [{ position: 0, sources: [testBytes(0, 100_000)] }];
+    expect(creator.usesThread(large)).toBe(false);
+    await creator.create(join(directory, "large"), large);
     creator.close();
+    expect(creator.usesThread(pieces(0))).toBe(false);
     await creator.create(join(directory, "small"), pieces(0));
     expect(otherwise).toEqual([join(directory, "large"), join(directory, "small")]);
   });

@@ -60,10 +60,16 @@ class NodeDisk implements Disk {
   }
 
   create(path: string, pieces: readonly FilePiece[]): Promise<DiskFile> {
-    for (const [directory, creator] of this.#creators) {
-      if (path.startsWith(directory)) return creator.create(path, pieces);
-    }
-    return this.#create(path, pieces);
+    return this.#creatorOf(path)?.create(path, pieces) ?? this.#create(path, pieces);
+  }
+
+  createsInThread(path: string, pieces: readonly FilePiece[]): boolean {
+    return this.#creatorOf(path)?.usesThread(pieces) === true;
+  }
+
+  #creatorOf(path: string): FileCreator | undefined {
+    for (const [directory, creator] of this.#creators) if (path.startsWith(directory)) return creator;
+    return undefined;
   }
 
   async #create(path: string, pieces: readonly FilePiece[]): Promise<DiskFile> {
