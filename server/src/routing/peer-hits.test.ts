@@ -16,6 +16,14 @@ describe("a member before the origin", () => {
     expect(asked(hits, 80)).toBe(10);
   });
 
+  it("is asked for fewer blocks the more it did not have, but for one in 64 in the end", () => {
+    const hits = new PeerHits();
+    for (let block = 0; block < 128; block++) hits.missed();
+    expect(asked(hits, 160)).toBe(10);
+    for (let block = 0; block < 10_000; block++) hits.missed();
+    expect(asked(hits, 640)).toBe(10);
+  });
+
   it("is asked for every block again after it had one", () => {
     const hits = new PeerHits();
     for (let block = 0; block < 100; block++) hits.missed();

@@ -1,7 +1,8 @@
 /** A member that did not have this many blocks in a row is asked only for a sample of the blocks. */
 const MAX_MISSES = 64;
-/** A sample is one block in this many. */
-const SAMPLE = 8;
+/** A sample is at first one block in 8. It gets smaller with each block that the member did not have, and is at least one block in 64. */
+const MISSES_PER_SKIP = 8;
+const MAX_SKIPS = 64;
 
 /**
  * Decides whether a member is worth asking for a block before the origin, since the last change of the member list. After a change,
@@ -16,8 +17,9 @@ export class PeerHits {
   /** Call it once for each block. */
   isWorthAsking(): boolean {
     if (this.#missesInARow < MAX_MISSES) return true;
-    this.#skipped = (this.#skipped + 1) % SAMPLE;
-    return this.#skipped === 0;
+    if (++this.#skipped < Math.min(MAX_SKIPS, Math.floor(this.#missesInARow / MISSES_PER_SKIP))) return false;
+    this.#skipped = 0;
+    return true;
   }
 
   hit(): void {
