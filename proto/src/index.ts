@@ -56,6 +56,7 @@ export {
   ValueCall,
   ValueEntry,
   ValueEventMessage,
+  ValueMissed,
   ValueRequest,
   ValueServiceDefinition,
   VersionChangedRequest,

@@ -352,6 +352,7 @@ export interface ValueCall {
   changes: ValueChanges | undefined;
   list: ValueListCall | undefined;
   lock: ValueLockCall | undefined;
+  missed: ValueMissed | undefined;
 }
 
 export interface ValueAnswer {
@@ -382,6 +383,12 @@ export interface ValueAnswer {
   endsMs: number;
   /** of a look-up, of changes: the member has started without values, and does not know yet all that others have */
   uninformed: boolean;
+  /** of an upload: the members at which it began */
+  members: string[];
+  /** of an upload: equal at members that have the same writes */
+  digest: string;
+  /** of an upload: the ranges that other members have missed */
+  alone: ValueAlone[];
 }
 
 export interface ValueSpan {
@@ -411,6 +418,8 @@ export interface ValueBegin {
   data: Buffer;
   /** commit at once */
   whole: boolean;
+  /** of an upload: all members at which it begins */
+  members: string[];
 }
 
 export interface ValueWrite {
@@ -419,6 +428,22 @@ export interface ValueWrite {
   version: string;
   offset: number;
   data: Buffer;
+  /** of an upload: larger for later writes */
+  stamp?: string | undefined;
+}
+
+/** Other members of the upload have missed a write that this member has. */
+export interface ValueMissed {
+  url: string;
+  range: ValueAlone | undefined;
+}
+
+export interface ValueAlone {
+  start: number;
+  /** one past the last byte */
+  end: number;
+  /** of the write; empty: of several, not known which */
+  stamp: string;
 }
 
 export interface ValueCommit {
@@ -448,6 +473,8 @@ export interface ValueReadCall {
   length: number;
   /** a version that is being written, too; waits for its bytes */
   follow: boolean;
+  /** the running upload */
+  upload?: boolean | undefined;
 }
 
 export interface ValueOffer {
@@ -3693,6 +3720,7 @@ function createBaseValueCall(): ValueCall {
     changes: undefined,
     list: undefined,
     lock: undefined,
+    missed: undefined,
   };
 }
 
@@ -3730,6 +3758,9 @@ export const ValueCall: MessageFns<ValueCall> = {
     }
     if (message.lock !== undefined) {
       ValueLockCall.encode(message.lock, writer.uint32(90).fork()).join();
+    }
+    if (message.missed !== undefined) {
+      ValueMissed.encode(message.missed, writer.uint32(98).fork()).join();
     }
     return writer;
   },
@@ -3835,6 +3866,14 @@ export const ValueCall: MessageFns<ValueCall> = {
             message.lock = ValueLockCall.decode(reader, reader.uint32());
             continue;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.missed = ValueMissed.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3883,6 +3922,9 @@ export const ValueCall: MessageFns<ValueCall> = {
     message.lock = (object.lock !== undefined && object.lock !== null)
       ? ValueLockCall.fromPartial(object.lock)
       : undefined;
+    message.missed = (object.missed !== undefined && object.missed !== null)
+      ? ValueMissed.fromPartial(object.missed)
+      : undefined;
     return message;
   },
 };
@@ -3902,6 +3944,9 @@ function createBaseValueAnswer(): ValueAnswer {
     upload: undefined,
     endsMs: 0,
     uninformed: false,
+    members: [],
+    digest: "",
+    alone: [],
   };
 }
 
@@ -3945,6 +3990,15 @@ export const ValueAnswer: MessageFns<ValueAnswer> = {
     }
     if (message.uninformed !== false) {
       writer.uint32(104).bool(message.uninformed);
+    }
+    for (const v of message.members) {
+      writer.uint32(114).string(v!);
+    }
+    if (message.digest !== "") {
+      writer.uint32(122).string(message.digest);
+    }
+    for (const v of message.alone) {
+      ValueAlone.encode(v!, writer.uint32(130).fork()).join();
     }
     return writer;
   },
@@ -4066,6 +4120,30 @@ export const ValueAnswer: MessageFns<ValueAnswer> = {
             message.uninformed = reader.bool();
             continue;
           }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.members.push(reader.string());
+            continue;
+          }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.digest = reader.string();
+            continue;
+          }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.alone.push(ValueAlone.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4098,6 +4176,9 @@ export const ValueAnswer: MessageFns<ValueAnswer> = {
       : undefined;
     message.endsMs = object.endsMs ?? 0;
     message.uninformed = object.uninformed ?? false;
+    message.members = object.members?.map((e) => e) || [];
+    message.digest = object.digest ?? "";
+    message.alone = object.alone?.map((e) => ValueAlone.fromPartial(e)) || [];
     return message;
   },
 };
@@ -4233,6 +4314,7 @@ function createBaseValueBegin(): ValueBegin {
     exclusive: false,
     data: Buffer.alloc(0),
     whole: false,
+    members: [],
   };
 }
 
@@ -4258,6 +4340,9 @@ export const ValueBegin: MessageFns<ValueBegin> = {
     }
     if (message.whole !== false) {
       writer.uint32(56).bool(message.whole);
+    }
+    for (const v of message.members) {
+      writer.uint32(66).string(v!);
     }
     return writer;
   },
@@ -4331,6 +4416,14 @@ export const ValueBegin: MessageFns<ValueBegin> = {
             message.whole = reader.bool();
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.members.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4357,12 +4450,13 @@ export const ValueBegin: MessageFns<ValueBegin> = {
     message.exclusive = object.exclusive ?? false;
     message.data = object.data ?? Buffer.alloc(0);
     message.whole = object.whole ?? false;
+    message.members = object.members?.map((e) => e) || [];
     return message;
   },
 };
 
 function createBaseValueWrite(): ValueWrite {
-  return { url: "", version: "", offset: 0, data: Buffer.alloc(0) };
+  return { url: "", version: "", offset: 0, data: Buffer.alloc(0), stamp: undefined };
 }
 
 export const ValueWrite: MessageFns<ValueWrite> = {
@@ -4378,6 +4472,9 @@ export const ValueWrite: MessageFns<ValueWrite> = {
     }
     if (message.data.length !== 0) {
       writer.uint32(34).bytes(message.data);
+    }
+    if (message.stamp !== undefined) {
+      writer.uint32(42).string(message.stamp);
     }
     return writer;
   },
@@ -4427,6 +4524,14 @@ export const ValueWrite: MessageFns<ValueWrite> = {
             message.data = Buffer.from(reader.bytes());
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.stamp = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4448,6 +4553,155 @@ export const ValueWrite: MessageFns<ValueWrite> = {
     message.version = object.version ?? "";
     message.offset = object.offset ?? 0;
     message.data = object.data ?? Buffer.alloc(0);
+    message.stamp = object.stamp ?? undefined;
+    return message;
+  },
+};
+
+function createBaseValueMissed(): ValueMissed {
+  return { url: "", range: undefined };
+}
+
+export const ValueMissed: MessageFns<ValueMissed> = {
+  encode(message: ValueMissed, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.url !== "") {
+      writer.uint32(10).string(message.url);
+    }
+    if (message.range !== undefined) {
+      ValueAlone.encode(message.range, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ValueMissed {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseValueMissed();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.url = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.range = ValueAlone.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ValueMissed>): ValueMissed {
+    return ValueMissed.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ValueMissed>): ValueMissed {
+    const message = createBaseValueMissed();
+    message.url = object.url ?? "";
+    message.range = (object.range !== undefined && object.range !== null)
+      ? ValueAlone.fromPartial(object.range)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseValueAlone(): ValueAlone {
+  return { start: 0, end: 0, stamp: "" };
+}
+
+export const ValueAlone: MessageFns<ValueAlone> = {
+  encode(message: ValueAlone, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.start !== 0) {
+      writer.uint32(8).uint64(message.start);
+    }
+    if (message.end !== 0) {
+      writer.uint32(16).uint64(message.end);
+    }
+    if (message.stamp !== "") {
+      writer.uint32(26).string(message.stamp);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ValueAlone {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseValueAlone();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.start = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.end = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.stamp = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ValueAlone>): ValueAlone {
+    return ValueAlone.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ValueAlone>): ValueAlone {
+    const message = createBaseValueAlone();
+    message.start = object.start ?? 0;
+    message.end = object.end ?? 0;
+    message.stamp = object.stamp ?? "";
     return message;
   },
 };
@@ -4635,7 +4889,7 @@ export const ValueAbandon: MessageFns<ValueAbandon> = {
 };
 
 function createBaseValueReadCall(): ValueReadCall {
-  return { url: "", version: "", offset: 0, length: 0, follow: false };
+  return { url: "", version: "", offset: 0, length: 0, follow: false, upload: undefined };
 }
 
 export const ValueReadCall: MessageFns<ValueReadCall> = {
@@ -4654,6 +4908,9 @@ export const ValueReadCall: MessageFns<ValueReadCall> = {
     }
     if (message.follow !== false) {
       writer.uint32(40).bool(message.follow);
+    }
+    if (message.upload !== undefined) {
+      writer.uint32(48).bool(message.upload);
     }
     return writer;
   },
@@ -4711,6 +4968,14 @@ export const ValueReadCall: MessageFns<ValueReadCall> = {
             message.follow = reader.bool();
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.upload = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4733,6 +4998,7 @@ export const ValueReadCall: MessageFns<ValueReadCall> = {
     message.offset = object.offset ?? 0;
     message.length = object.length ?? 0;
     message.follow = object.follow ?? false;
+    message.upload = object.upload ?? undefined;
     return message;
   },
 };

@@ -45,7 +45,9 @@ describe("bytes for a member that has only a gRPC listener", () => {
 
   function beginning(version: string, size: number, { whole = true, upload = false } = {}): Pick<ValueCall, "begin"> {
     const entry = entryOf({ url, version, size, nowMs: cluster.clock.nowMs() }, {}, 0);
-    return { begin: { entry, upload, sized: true, whileWritten: "", exclusive: false, data: Buffer.alloc(0), whole } };
+    return {
+      begin: { entry, upload, sized: true, whileWritten: "", exclusive: false, data: Buffer.alloc(0), whole, members: [] },
+    };
   }
 
   async function stored(): Promise<Buffer> {

@@ -1,4 +1,5 @@
 import { HybridClock } from "../values/hybrid-clock.js";
+import { UploadHolders } from "../values/upload-holders.js";
 import { ValueBlocks } from "../values/value-blocks.js";
 import { ValueEntries } from "../values/value-entries.js";
 import { Placement } from "../values/value-members.js";
@@ -48,6 +49,8 @@ export const breakableValueRules: Readonly<Record<string, BreakableRule>> = {
   freshness: { breakIt: () => replaced(ValueSync.prototype, "isSettled", () => true) },
   /** A value is missing although members that may have it do not answer. */
   absence: { breakIt: () => replaced(Placement.prototype, "isAbsenceCertain", () => true) },
+  /** Nobody knows which members have missed a write of an upload. */
+  "missed-writes": { breakIt: () => replaced(UploadHolders.prototype, "noteMissed", async () => {}) },
   /** All bytes behind the first ones are those of the version that was there before. */
   "one-version": { breakIt: mixed },
 };

@@ -7,6 +7,8 @@ const STEPS = 60;
 const KEYS = ["a", "b", "c", "d", "e", "f"];
 const NAMES = ["one", "two", "three", "four"];
 
+const UPLOAD_BYTES = 100_000;
+
 /** Numbers that a seed determines. */
 function randomOf(seed: number): (below: number) => number {
   let state = seed * 2_654_435_761 + 1;
@@ -80,11 +82,44 @@ export async function simulateValues(seed: number): Promise<string[]> {
     if (random(2) === 0) await cluster.advance(1_000);
     for (const key of KEYS) for (const name of cluster.names) await check(name, key);
   };
+  /** Replaces ranges of an upload, through any members, while some cannot reach each other. Resolves with the bytes. */
+  const upload = async (key: string): Promise<Buffer> => {
+    const bytes = patterned(UPLOAD_BYTES, seed + ++version);
+    await cluster.advance(1_000);
+    await cluster.values(asked()).begin({ ...requestOf(key), size: bytes.length, exclusive: false });
+    await cluster.values(asked()).writeRange(requestOf(key), 0, bytes);
+    for (let left = 1 + random(8); left > 0; left--) {
+      const [one, other] = [asked(), asked()];
+      if (random(3) === 0) cluster.heal();
+      else if (one !== other) cluster.cut(one, other);
+      await cluster.advance(10);
+      const [start, piece] = [random(UPLOAD_BYTES - 1_000), Buffer.alloc(1 + random(1_000), version + left)];
+      // A member that reaches no other one that has the upload cannot take the write.
+      const isWritten = await cluster
+        .values(asked())
+        .writeRange(requestOf(key), start, piece)
+        .then(
+          () => true,
+          () => false,
+        );
+      if (isWritten) piece.copy(bytes, start);
+    }
+    if (random(2) === 0) cluster.heal();
+    const finalize = (): Promise<unknown> => cluster.values(asked()).finalize(requestOf(key));
+    await finalize().catch(async (error: CacheError) => {
+      if (error.code !== "UNAVAILABLE" && error.code !== "NOT_FOUND") faults.push(`finalize ${key}: ${String(error)}`);
+      cluster.heal();
+      await finalize().catch((again: unknown) => faults.push(`finalize ${key}: ${String(again)}`));
+    });
+    cluster.heal();
+    await cluster.advance(2_000);
+    return bytes;
+  };
   for (let step = 0; step < STEPS && faults.length === 0; step++) {
     const key = KEYS[random(KEYS.length)]!;
     const name = asked();
     const expected = expectedOf(key);
-    switch (random(10)) {
+    switch (random(11)) {
       case 0:
       case 1:
       case 2:
@@ -141,6 +176,12 @@ export async function simulateValues(seed: number): Promise<string[]> {
         away = { name: lost, how: how === "cut" ? "cut" : "dead" };
         break;
       }
+      case 7:
+        if (away !== undefined) break;
+        expected.allowed = [await upload(key)];
+        expected.expiresMs = 0;
+        for (const each of cluster.names) await check(each, key);
+        break;
       default:
         await check(name, key);
     }

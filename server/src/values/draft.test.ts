@@ -23,7 +23,7 @@ function draftOf({ size, isUpload }: { size: number; isUpload: boolean }, before
     remove: async () => {},
   };
   const entry = entryOf({ url: URL, version: "1", size, nowMs: 0 }, {}, 0);
-  const how = { isSized: true, isUpload, isCopy: false, isExclusive: false };
+  const how = { isSized: true, isUpload, isCopy: false, isExclusive: false, members: [] };
   const draft = new Draft({ entry, ...how, blocks, memory, nowMs: () => 0 });
   const bytes = (): Buffer => Buffer.concat([...stored].sort(([a], [b]) => a - b).map(([, each]) => each));
   return { draft, memory, bytes };
@@ -73,11 +73,11 @@ describe("a value that is being written", () => {
     // The block store of this test has no block that can be read.
     await expect(draft.writeAll(300, Buffer.alloc(200, 9))).rejects.toMatchObject({ code: "UNAVAILABLE" });
     expect(draft.segments.spans.missing(2_000)).toEqual([{ start: 0, end: 2_000 }]);
-    expect([draft.writes, memory.bytes]).toEqual([1, 0]);
+    expect([draft.writes.count, memory.bytes]).toEqual([1, 0]);
     await draft.writeAll(0, body);
     expect(draft.segments.spans.missing(2_000)).toEqual([]);
     await draft.finish(2_000);
     expect(bytes().equals(body)).toBe(true);
-    expect(draft.writes).toBe(2);
+    expect(draft.writes.count).toBe(2);
   });
 });

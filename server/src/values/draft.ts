@@ -2,10 +2,13 @@ import { CacheError, outOfRange, type ValueEntry } from "@frontcache/proto";
 import { untilAborted } from "@frontcache/proto/runtime";
 import type { BodyPieces } from "./body-tee.js";
 import { DraftSegments, type DraftSegmentsOptions } from "./draft-segments.js";
+import { UploadWrites } from "./upload-writes.js";
 
 export interface DraftOptions extends DraftSegmentsOptions {
   /** The value comes from another member. */
   readonly isCopy: boolean;
+  /** Of an upload: the members at which it began. */
+  readonly members: readonly string[];
   /** The value must not exist when the draft is finished. */
   readonly isExclusive: boolean;
   readonly nowMs: () => number;
@@ -21,8 +24,8 @@ export class Draft {
   readonly segments: DraftSegments;
   /** Wall time of the last call of its writer. */
   heardMs: number;
-  /** Writes of which it has all bytes. A member with fewer than another one missed some, which may have replaced others. */
-  writes = 0;
+  /** Of an upload: which writes it has. */
+  readonly writes: UploadWrites;
   /** Its value is being completed. */
   isFinishing = false;
   #end: "ready" | CacheError | undefined;
@@ -31,6 +34,7 @@ export class Draft {
   constructor(options: DraftOptions) {
     this.options = options;
     this.segments = new DraftSegments(options);
+    this.writes = new UploadWrites(this.segments.spans);
     this.heardMs = options.nowMs();
   }
 
@@ -43,8 +47,27 @@ export class Draft {
     return this.#end;
   }
 
-  /** Takes bytes from an offset on, as they arrive. Resolves with their number when all are in memory or on the disk. */
-  async writeAll(offset: number, bytes: Uint8Array | BodyPieces): Promise<number> {
+  /**
+   * Takes bytes from an offset on, as they arrive. Resolves with their number when all are in memory or on the disk. `stamp`: of a write of
+   * an upload.
+   */
+  async writeAll(offset: number, bytes: Uint8Array | BodyPieces, stamp = ""): Promise<number> {
+    const write = this.writes.begin(offset, stamp);
+    let received = 0;
+    const onPiece = (length: number): void => {
+      received += length;
+    };
+    let isWhole = false;
+    try {
+      await this.#receive(offset, bytes, onPiece);
+      isWhole = true;
+      return received;
+    } finally {
+      this.writes.end(write, offset + received, isWhole);
+    }
+  }
+
+  async #receive(offset: number, bytes: Uint8Array | BodyPieces, onPiece: (length: number) => void): Promise<void> {
     const { segmentBytes } = this.options.blocks.geometry;
     // Bytes of an upload may replace others of the same block, so its segments are written one after the other.
     const mostBytes = (this.options.isUpload ? 1 : RUNNING_SEGMENTS) * segmentBytes;
@@ -58,6 +81,7 @@ export class Draft {
         written.catch(() => {});
         running.push({ written, piece });
         at += piece.length;
+        onPiece(piece.length);
         runningBytes += piece.length;
         while (runningBytes > mostBytes) {
           const oldest = running.shift()!;
@@ -71,8 +95,6 @@ export class Draft {
       await Promise.allSettled(running.map(({ written }) => written));
     }
     for (const { written } of running) await written;
-    if (at > offset) this.writes++;
-    return at - offset;
   }
 
   /** Takes bytes at an offset. Resolves when they are in memory or on the disk. */

@@ -19,6 +19,8 @@ export interface DraftKind {
   /** Another member has the value: this one copies it. */
   readonly isCopy: boolean;
   readonly isExclusive: boolean;
+  /** Of an upload: the members at which it began. */
+  readonly members: readonly string[];
 }
 
 /** The values that are being written at this member: uploads by URL, all others by URL and version. */

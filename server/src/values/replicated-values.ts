@@ -93,7 +93,7 @@ export class ReplicatedValues implements Values {
       log.error({ event: "value-upkeep-failed", err: error }, "cannot look after the values of this member");
     this.#work = new PeriodicWork({ clock, onFailure });
     this.#puts = new ValuePuts({ buckets, calls, service, placement, versions, clock });
-    this.#uploads = new SparseUploads({ buckets, calls, service, placement, versions, clock });
+    this.#uploads = new SparseUploads({ buckets, calls, service, placement, members, versions, clock });
     this.#opening = new ValueOpening({ buckets, holder, members, placement, service, freshness: sync });
     [this.#buckets, this.#placement, this.#sync, this.#calls, this.service] = [buckets, placement, sync, calls, service];
     own.onGone = (held, why) => this.#gone(held, why);

@@ -5,9 +5,10 @@ import type { HolderCalls } from "./holder-calls.js";
 import type { HybridClock } from "./hybrid-clock.js";
 import { SpanSet } from "./span-set.js";
 import { type Sent, sendToAll } from "./step-sending.js";
+import { UploadHolders } from "./upload-holders.js";
 import type { ValueBuckets } from "./value-buckets.js";
 import { entryOf, expiryOf } from "./value-entry.js";
-import type { Placement, StepBytes } from "./value-members.js";
+import type { Placement, StepBytes, ValueMembers } from "./value-members.js";
 import { MOST_ATTEMPTS } from "./value-puts.js";
 import type { ValueService } from "./value-service.js";
 import { conflictOf, OlderVersion, ValueWriter } from "./value-writer.js";
@@ -25,6 +26,7 @@ export interface SparseUploadsOptions {
   readonly calls: HolderCalls;
   readonly service: ValueService;
   readonly placement: Placement;
+  readonly members: ValueMembers;
   readonly versions: HybridClock;
   readonly clock: Clock;
 }
@@ -33,9 +35,11 @@ export interface SparseUploadsOptions {
 export class SparseUploads {
   readonly counts = { bytesWritten: 0 };
   readonly #options: SparseUploadsOptions;
+  readonly #holders: UploadHolders;
 
   constructor(options: SparseUploadsOptions) {
     this.#options = options;
+    this.#holders = new UploadHolders(options);
   }
 
   /** As `Values.begin`. */
@@ -70,32 +74,39 @@ export class SparseUploads {
     offset: number,
     bytes: Uint8Array | AsyncIterable<Uint8Array>,
   ): Promise<Completion> {
-    const { buckets, calls, service, placement, clock } = this.#options;
+    const { buckets, calls, service, placement, versions, clock } = this.#options;
     const { isPinned } = buckets.of(url);
     if (!Number.isSafeInteger(offset) || offset < 0) {
       throw new CacheError("INVALID_ARGUMENT", `${url}: ${offset} is not an offset: use a whole number from 0 on`);
     }
-    const count = ({ length }: Uint8Array): void => {
-      this.counts.bytesWritten += length;
+    let length = 0;
+    const count = (piece: Uint8Array): void => {
+      length += piece.length;
+      this.counts.bytesWritten += piece.length;
     };
-    const write = { url, version: "", offset, data: Buffer.alloc(0) };
+    const stamp = versions.next();
+    const write = { url, version: "", offset, data: Buffer.alloc(0), stamp };
     const send = async (sent: StepBytes): Promise<Sent> => {
       const written = await sendToAll(placement.holders(url), { write }, sent, { service, clock, signal });
       const full = isPinned === true ? written.failed.find(({ error }) => error.code === "RESOURCE_EXHAUSTED") : undefined;
       if (full !== undefined) throw full.error;
       return written;
     };
+    const finish = async ({ answered, failed }: Sent): Promise<Completion> => {
+      const answers = calls.atLeastOne(url, answered, failed);
+      await this.#holders.noteMissed(answered, { url, range: { start: offset, end: offset + length, stamp } }, signal);
+      return completionOf(answers);
+    };
     if (bytes instanceof Uint8Array) {
       count(bytes);
-      const { answered, failed } = await send(bytes);
-      return completionOf(calls.atLeastOne(url, answered, failed));
+      return finish(await send(bytes));
     }
     const received = service.bodies.inSegments(bytes, offset);
     let isFree = false;
     try {
-      const { answered, failed } = await send(watched(received.bytes, count));
-      isFree = failed.length === 0;
-      return completionOf(calls.atLeastOne(url, answered, failed));
+      const sent = await send(watched(received.bytes, count));
+      isFree = sent.failed.length === 0;
+      return await finish(sent);
     } finally {
       received.release(isFree);
     }
@@ -112,13 +123,13 @@ export class SparseUploads {
 
   /** As `Values.finalize`. */
   async finalize(request: ValueRequest & { readonly ttlSeconds?: number | undefined }): Promise<ValueInfo> {
-    const { buckets, calls, versions, clock } = this.#options;
+    const { buckets, calls, service, placement, versions, clock } = this.#options;
     const { url, ttlSeconds, signal } = request;
     buckets.forWrite(request);
     const version = versions.next();
     const expiresMs = ttlSeconds === undefined ? 0 : expiryOf(ttlSeconds, clock.nowMs());
     const commit = { url, version, size: 0, expires: ttlSeconds !== undefined, expiresMs, upload: true };
-    const { current, outdated } = await this.#holders(url, signal);
+    const { current, outdated } = await this.#holders.withAllWrites(url, signal);
     const { answered, failed } = await calls.inOrder(current, { commit }, signal, isRefusedByAll);
     const answers = calls.atLeastOne(url, answered, failed);
     const done = answers.find(({ conflict }) => conflict === "");
@@ -135,29 +146,12 @@ export class SparseUploads {
     const entry = { ...done.upload, version, present: true };
     const finalized = ttlSeconds === undefined ? entry : { ...entry, expiresMs };
     const written = membersWith((conflict) => conflict === "");
-    return calls.written(finalized, { written, failed: missed, behind, draft: "" });
-  }
-
-  /**
-   * Asks the holders how many writes they have. One that has fewer than another one missed a write, perhaps of bytes that it had already:
-   * its upload looks complete, and has old bytes.
-   */
-  async #holders(
-    url: string,
-    signal: AbortSignal,
-  ): Promise<{ readonly current: readonly MemberInfo[]; readonly outdated: readonly MemberInfo[] }> {
-    const { service, placement } = this.#options;
-    const holders = placement.holders(url);
-    const writes = await Promise.all(
-      holders.map(async (member) => {
-        const answer = await service.ask(member, { lookUp: { urls: [url] } }, signal).catch(() => undefined);
-        return answer?.upload === undefined ? undefined : answer.sequence;
-      }),
-    );
-    signal.throwIfAborted();
-    const most = Math.max(0, ...writes.map((count) => count ?? 0));
-    const outdated = holders.filter((_, at) => (writes[at] ?? most) < most);
-    return { current: holders.filter((member) => !outdated.includes(member)), outdated };
+    const info = await calls.written(finalized, { written, failed: missed, behind, draft: "" });
+    // The value is to have all copies when it is acknowledged. Those that fail now are made later.
+    const lacking = placement.holders(url).filter(({ name }) => !written.some((member) => member.name === name));
+    const read = { url, version: "", offset: 0, length: 0, follow: false };
+    await Promise.allSettled(lacking.map((member) => service.ask(member, { read }, signal)));
+    return info;
   }
 
   /** As `Values.abort`. */

@@ -95,7 +95,7 @@ export class ValueCopies {
     for (const source of sources) {
       let begun: Draft | undefined;
       try {
-        const kind = { isSized: true, isUpload: false, isCopy: true, isExclusive: false };
+        const kind = { isSized: true, isUpload: false, isCopy: true, isExclusive: false, members: [] };
         const beginning = await holder.begin({ entry, ...kind, whileWritten: "" }, signal);
         if ("conflict" in beginning) return holder.readable(url)?.entry.version === version;
         begun = beginning;

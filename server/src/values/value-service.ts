@@ -67,13 +67,16 @@ export class ValueService {
     if (call.lookUp !== undefined) return this.#lookUp(call.lookUp.urls);
     if (call.begin !== undefined) return this.#begin(call.begin, signal, bytes);
     if (call.write !== undefined) {
-      const { url, version, offset, data } = call.write;
+      const { url, version, offset, data, stamp = "" } = call.write;
       const draft = this.#draft(url, version);
-      await draft.writeAll(offset, bytes ?? data);
-      return answerOf({
-        present: version === "" ? draft.segments.spans.present() : [],
-        upload: version === "" ? draft.entry : undefined,
-      });
+      await draft.writeAll(offset, bytes ?? data, stamp);
+      if (version !== "") return answerOf({});
+      return answerOf({ present: draft.segments.spans.present(), upload: draft.entry, members: [...draft.options.members] });
+    }
+    if (call.missed !== undefined) {
+      const { url, range } = call.missed;
+      if (range !== undefined) this.#draft(url, "").writes.missed(range);
+      return answerOf({});
     }
     if (call.commit !== undefined) return this.#commit(call.commit);
     if (call.abandon !== undefined) {
@@ -111,18 +114,21 @@ export class ValueService {
       uninformed: freshness.isUninformed,
       upload: upload?.entry,
       present: upload?.segments.spans.present() ?? [],
-      sequence: upload?.writes ?? 0,
+      sequence: upload?.writes.count ?? 0,
+      digest: upload?.writes.digest ?? "",
+      alone: [...(upload?.writes.alone ?? [])],
+      members: [...(upload?.options.members ?? [])],
     });
   }
 
   async #begin(begin: NonNullable<ValueCall["begin"]>, signal: AbortSignal, bytes?: StepBytes): Promise<ValueAnswer> {
     const { holder, versions } = this.#options;
-    const { entry, upload: isUpload, sized: isSized, exclusive: isExclusive, whole, data } = begin;
+    const { entry, upload: isUpload, sized: isSized, exclusive: isExclusive, whole, data, members } = begin;
     if (entry === undefined) throw new CacheError("INVALID_ARGUMENT", "a write of a value without an entry");
     parseValueUrl(entry.url);
     versions.observe(entry.version);
     const whileWritten = begin.whileWritten === "refuse" || begin.whileWritten === "wait" ? begin.whileWritten : "";
-    const begun = await holder.begin({ entry, isSized, isUpload, isCopy: false, isExclusive, whileWritten }, signal);
+    const begun = await holder.begin({ entry, isSized, isUpload, isCopy: false, isExclusive, members, whileWritten }, signal);
     if ("conflict" in begun) return this.#refused(entry.url, begun);
     if (!whole) return answerOf({});
     try {
@@ -154,10 +160,15 @@ export class ValueService {
   }
 
   async #read(
-    { url, version, offset, length, follow }: NonNullable<ValueCall["read"]>,
+    { url, version, offset, length, follow, upload: isUpload = false }: NonNullable<ValueCall["read"]>,
     signal: AbortSignal,
   ): Promise<ValueAnswer> {
     const { holder } = this.#options;
+    if (isUpload) {
+      const data = await this.#draft(url, "").segments.read(offset, Math.min(length, READ_PIECE_BYTES));
+      if (data === undefined) throw new CacheError("UNAVAILABLE", `${url}: bytes of the upload at offset ${offset} are gone`);
+      return answerOf({ data });
+    }
     const isFollowing = follow && (version === "" ? holder.drafts.writerOf(url) : holder.drafts.get(url, version)) !== undefined;
     if (!isFollowing) {
       const held = holder.readable(url);

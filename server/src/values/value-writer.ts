@@ -75,6 +75,7 @@ export class ValueWriter {
       whileWritten: whileWritten ?? "",
       exclusive: isExclusive,
       whole: data !== undefined,
+      members: isUpload ? this.#targets.map(({ name }) => name) : [],
       data: NO_BYTES,
     };
     const answers: Answered[] = [];

@@ -35,7 +35,16 @@ describe("calls of members with bytes", () => {
 
   function beginning(version: string, size: number): NonNullable<ValueCall["begin"]> {
     const entry = entryOf({ url, version, size, nowMs: cluster.clock.nowMs() }, {}, 0);
-    return { entry, upload: false, sized: true, whileWritten: "", exclusive: false, data: Buffer.alloc(0), whole: true };
+    return {
+      entry,
+      upload: false,
+      sized: true,
+      whileWritten: "",
+      exclusive: false,
+      data: Buffer.alloc(0),
+      whole: true,
+      members: [],
+    };
   }
 
   const versions = () => new HybridClock(cluster.clock, "other");
