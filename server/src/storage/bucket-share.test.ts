@@ -5,6 +5,7 @@ import {
   keep,
   openStore,
   readBlock,
+  reopened,
   testBytes,
   testGeometry,
   testId,
@@ -96,9 +97,7 @@ describe("a bucket with a share", () => {
     const { segmentBytes } = testGeometry;
     const usedBytes = 2 * FILE - segmentBytes;
     expect(first.store.bucketOf("cache://small/1")?.usedBytes).toBe(usedBytes);
-    await first.store.close();
-    const { disk, clock } = first;
-    const second = await openStore({ volumes, disk: disk.crash(), clock, buckets: [share("small", 4)] });
+    const second = await reopened(first, { volumes, buckets: [share("small", 4)] });
     expect(second.store.bucketOf("cache://small/1")?.usedBytes).toBe(usedBytes);
     expect(second.store.status().volumes[0]).toMatchObject({ usedBytes, blocks: 2 });
     await second.store.close();
@@ -106,12 +105,11 @@ describe("a bucket with a share", () => {
 
   it("shrinks at the start if the share has become smaller, pinned or not", async () => {
     for (const isPinned of [false, true]) {
-      const { store, disk, clock } = await openStore({ volumes, buckets: [share("small", 8)] });
-      await fill(store, "small", 8);
-      await store.close();
-      const again = await openStore({ volumes, disk: disk.crash(), clock, buckets: [share("small", 4, isPinned)] });
+      const first = await openStore({ volumes, buckets: [share("small", 8)] });
+      await fill(first.store, "small", 8);
+      const again = await reopened(first, { volumes, buckets: [share("small", 4, isPinned)] });
       await again.store.settled();
-      clock.advance(10_000);
+      again.clock.advance(10_000);
       await turn();
       await again.store.settled();
       expect(again.store.bucketOf("cache://small/0")!.usedBytes).toBeLessThanOrEqual(4 * FILE);
@@ -153,12 +151,11 @@ describe("a pinned bucket", () => {
 
   it("keeps its blocks at a start with more blocks than entries in memory", async () => {
     const buckets = [share("fixed", 6, true)];
-    const { store, disk, clock } = await openStore({ volumes, buckets });
-    await fill(store, "fixed", 4);
-    clock.advance(1_000);
-    await fill(store, "other", 10);
-    await store.close();
-    const again = await openStore({ volumes, disk: disk.crash(), clock, maxBlocks: 8, buckets });
+    const first = await openStore({ volumes, buckets });
+    await fill(first.store, "fixed", 4);
+    first.clock.advance(1_000);
+    await fill(first.store, "other", 10);
+    const again = await reopened(first, { volumes, maxBlocks: 8, buckets });
     expect(cached(again.store, "fixed", 4)).toEqual([0, 1, 2, 3]);
     await again.store.close();
   });

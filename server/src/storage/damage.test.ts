@@ -8,6 +8,7 @@ import {
   keep,
   openStore,
   readBlock,
+  reopened,
   testBytes,
   testGeometry,
   testId,
@@ -25,10 +26,8 @@ const info = testInfo();
 async function restarted(): Promise<Awaited<ReturnType<typeof openStore>> & { path: string }> {
   const first = await openStore();
   await keep(first.store, id, info, testSegments(id, info));
-  await first.store.close();
-  const disk = first.disk.crash();
-  const again = await openStore({ disk, clock: first.clock });
-  return { ...again, path: disk.paths().find((path) => path.endsWith(".blk"))! };
+  const again = await reopened(first);
+  return { ...again, path: again.disk.paths().find((path) => path.endsWith(".blk"))! };
 }
 
 /** Reads as the cache does: what is a miss is fetched and written again. Resolves to the bytes and how much was fetched. */
@@ -67,9 +66,7 @@ describe("a damaged block file", () => {
   it("records a dropped segment in its footer permanently, before the segment's bytes change", async () => {
     const first = await openStore();
     await keep(first.store, id, info, testSegments(id, info, [0, 1, 2]));
-    await first.store.close();
-    const disk = first.disk.crash();
-    const { store, clock } = await openStore({ disk, clock: first.clock });
+    const { store, disk, clock } = await reopened(first);
     const path = disk.paths().find((name) => name.endsWith(".blk"))!;
     const read = (position: number, length: number): Buffer => {
       const bytes = Buffer.alloc(length);
@@ -103,8 +100,7 @@ describe("a damaged block file", () => {
     expect(new Set(seen)).toEqual(new Set([true]));
     expect(footer()).toMatchObject({ drops: 1 });
     disk.before = undefined;
-    await store.close();
-    const again = await openStore({ disk: disk.crash(), clock });
+    const again = await reopened({ store, disk, clock });
     expect(areTestBytes(await readBlock(again.store, id, 0, 4 * SEGMENT), 0, 4 * SEGMENT)).toBe(true);
     await keep(again.store, id, info, testSegments(id, info, [5]));
     await again.store.close();

@@ -70,6 +70,15 @@ export async function openStore(
   return { store, disk, clock };
 }
 
+/** Closes a store, and opens another one on what its disk has kept. */
+export async function reopened(
+  { store, disk, clock }: StoreFixture,
+  options: Partial<BlockStoreOptions> = {},
+): Promise<StoreFixture> {
+  await store.close();
+  return openStore({ ...options, disk: disk.crash(), clock });
+}
+
 /** Returns what is wrong with a store and its disk when nothing runs any more; empty if nothing is. */
 export async function faultsAtRest({ store, disk }: StoreFixture): Promise<string[]> {
   await store.settled();

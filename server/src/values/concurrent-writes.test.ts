@@ -64,14 +64,14 @@ describe("an upload that is finalized by several clients", () => {
     // The last range is in memory at both holders, and on neither disk.
     let holding = 0;
     let resume = (): void => {};
-    const held = new Promise<undefined>((resolve) => {
+    const known = new Promise<undefined>((resolve) => {
       resume = () => resolve(undefined);
     });
     for (const name of [one, two]) {
       cluster.disk(name).before = (operation) => {
         if (operation !== "create") return undefined;
         holding++;
-        return held;
+        return known;
       };
     }
     const written = values.writeRange(requestOf(KEY), 65_536, bytes.subarray(65_536));
@@ -89,13 +89,13 @@ describe("an upload that is finalized by several clients", () => {
     const bytes = patterned(70_001);
     let isHeld = true;
     let resume = (): void => {};
-    const held = new Promise<void>((resolve) => {
+    const known = new Promise<void>((resolve) => {
       resume = resolve;
     });
     const cluster = await clusterOf(async (_from, _to, call) => {
       if (call.commit === undefined || !isHeld) return;
       isHeld = false;
-      await held;
+      await known;
     });
     await uploaded(cluster, bytes);
     const [one, two, three] = cluster.ring(URL) as [string, string, string];

@@ -10,7 +10,7 @@ import { Journal } from "./journal.js";
 import { PeriodicWork } from "./periodic-work.js";
 import { SparseUploads } from "./sparse-uploads.js";
 import { type ValueBucket, ValueBuckets } from "./value-buckets.js";
-import type { HeldEntry } from "./value-entries.js";
+import type { KnownEntry } from "./value-entries.js";
 import { infoOf, isLive, KEEP_DELETED_MS } from "./value-entry.js";
 import { monitorValues } from "./value-events.js";
 import { ValueHolder } from "./value-holder.js";
@@ -96,7 +96,7 @@ export class ReplicatedValues implements Values {
     this.#uploads = new SparseUploads({ buckets, calls, service, placement, members, versions, clock });
     this.#opening = new ValueOpening({ buckets, holder, members, placement, service, freshness: sync });
     [this.#buckets, this.#placement, this.#sync, this.#calls, this.service] = [buckets, placement, sync, calls, service];
-    own.onGone = (held, why) => this.#gone(held, why);
+    own.onGone = (known, why) => this.#gone(known, why);
   }
 
   /** Recovers the values of this member from its volumes. */
@@ -105,7 +105,7 @@ export class ReplicatedValues implements Values {
     const versions = new HybridClock(clock, members.self);
     const own: OwnParts = {
       versions,
-      holder: new ValueHolder({ store, geometry, clock, onGone: (held, why) => own.onGone(held, why) }),
+      holder: new ValueHolder({ store, geometry, clock, onGone: (known, why) => own.onGone(known, why) }),
       onGone: () => {},
     };
     const journal = await recover(own, options);
@@ -213,7 +213,7 @@ export class ReplicatedValues implements Values {
       bytesWritten: this.#puts.counts.bytesWritten + this.#uploads.counts.bytesWritten,
       ...{ evictions, expirations, lost },
       repaired: this.service.copies.repaired,
-      ...this.#held(),
+      ...this.#totals(),
       capacityBytes: this.#holder.blocks.space().limitBytes,
       writers: this.#holder.drafts.size,
       locks: this.#holder.locks.size,
@@ -225,7 +225,7 @@ export class ReplicatedValues implements Values {
     return this.#sync.waiting;
   }
 
-  #held(): Pick<ValueStats, "entries" | "sizeBytes"> {
+  #totals(): Pick<ValueStats, "entries" | "sizeBytes"> {
     const nowMs = this.#options.clock.nowMs();
     let [entries, sizeBytes] = [0, 0];
     for (const { entry } of this.#holder.entries.values()) {
@@ -237,7 +237,7 @@ export class ReplicatedValues implements Values {
   }
 
   /** Once for all members: the first holder reports it. */
-  #gone({ entry }: HeldEntry, why: "expired" | "lost"): void {
+  #gone({ entry }: KnownEntry, why: "expired" | "lost"): void {
     if (why === "expired" && this.#placement.holders(entry.url)[0]?.name === this.#options.members.self) {
       this.service.report({ event: "delete", url: entry.url });
     }
@@ -247,7 +247,7 @@ export class ReplicatedValues implements Values {
 interface OwnParts {
   readonly versions: HybridClock;
   readonly holder: ValueHolder;
-  onGone(held: HeldEntry, why: "expired" | "lost"): void;
+  onGone(known: KnownEntry, why: "expired" | "lost"): void;
 }
 
 /** Takes over the entries of the journal whose blocks are on the volumes, and removes all other blocks. */

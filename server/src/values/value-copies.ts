@@ -3,7 +3,7 @@ import { CacheError, type MemberInfo, type ValueEntry } from "@frontcache/proto"
 import { SingleFlight } from "@frontcache/proto/runtime";
 import type { Draft } from "./draft.js";
 import type { HybridClock } from "./hybrid-clock.js";
-import type { HeldEntry } from "./value-entries.js";
+import type { KnownEntry } from "./value-entries.js";
 import { isLive } from "./value-entry.js";
 import type { ValueHolder } from "./value-holder.js";
 import type { Placement, ValueMembers } from "./value-members.js";
@@ -70,11 +70,11 @@ export class ValueCopies {
    * The value with its bytes at this member, as new as any member has it. Undefined: it is missing. Copies it from others if need be.
    * Rejects with NotCopied if others have it, and this member cannot; with UNAVAILABLE if members that may have it do not answer.
    */
-  ensure(url: string, signal: AbortSignal): HeldEntry | undefined | Promise<HeldEntry | undefined> {
+  ensure(url: string, signal: AbortSignal): KnownEntry | undefined | Promise<KnownEntry | undefined> {
     const { holder, freshness } = this.#options;
     if (freshness.isSettled(url)) {
-      const held = holder.readable(url);
-      if (held !== undefined || this.isMissing(url)) return held;
+      const known = holder.readable(url);
+      if (known !== undefined || this.isMissing(url)) return known;
     }
     return this.catchUp(url, signal);
   }
@@ -134,13 +134,13 @@ export class ValueCopies {
   }
 
   /** As `ensure`, but asks the others even if this member should know all changes: it does not if a writer could not reach it. */
-  async catchUp(url: string, signal: AbortSignal): Promise<HeldEntry | undefined> {
+  async catchUp(url: string, signal: AbortSignal): Promise<KnownEntry | undefined> {
     const { holder } = this.#options;
     const { isMissing, sources } = await this.#catching.run(url, () => this.#find(url, this.#options.closing));
     signal.throwIfAborted();
-    const held = holder.readable(url);
+    const known = holder.readable(url);
     const entry = holder.entries.get(url)?.entry;
-    if (held !== undefined || isMissing || (entry !== undefined && !isLive(entry, holder.nowMs))) return held;
+    if (known !== undefined || isMissing || (entry !== undefined && !isLive(entry, holder.nowMs))) return known;
     // The copy was evicted at once.
     const gone = new CacheError("UNAVAILABLE", `${url}: the bytes of the value are gone at this member: read again`);
     throw sources.length === 0 ? gone : new NotCopied(url, sources, gone);
@@ -154,14 +154,14 @@ export class ValueCopies {
     if (!this.#isFound(url, question)) {
       question = await this.#ask(url, [...placement.others(url), ...placement.unreachable(url)], signal);
     }
-    const held = holder.entries.get(url);
-    const newest = question.newest(held?.entry);
+    const known = holder.entries.get(url);
+    const newest = question.newest(known?.entry);
     if (!this.#isFound(url, question) && question.silent.size > 0) {
       const names = [...question.silent].join(", ");
       throw new CacheError("UNAVAILABLE", `${url}: members that may have the value do not answer: ${names}`);
     }
     if (newest === undefined) return MISSING;
-    const isNews = newest.version > (held?.entry.version ?? "");
+    const isNews = newest.version > (known?.entry.version ?? "");
     if (!isLive(newest, holder.nowMs)) {
       if (isNews) await holder.offer(newest);
       return MISSING;
@@ -170,10 +170,10 @@ export class ValueCopies {
     const sources = question.sources(newest.version);
     try {
       if (sources.length > 0) await this.copy(newest, sources);
-      else if (!isNews && question.isComplete) await holder.miss(held!);
+      else if (!isNews && question.isComplete) await holder.miss(known!);
     } finally {
       // In memory it is noted at once. The copy may have failed because of the disk, on which the journal is, too.
-      if (isNews && (held !== undefined || placement.isHolder(url))) await holder.offer(newest).catch(() => {});
+      if (isNews && (known !== undefined || placement.isHolder(url))) await holder.offer(newest).catch(() => {});
     }
     return { isMissing: sources.length === 0, sources };
   }

@@ -4,7 +4,7 @@ import { infoOf, isLive } from "./value-entry.js";
 import type { ValueInfo } from "./values.js";
 
 /** What this member knows of a value. */
-export class HeldEntry implements JournalRecord {
+export class KnownEntry implements JournalRecord {
   readonly entry: ValueEntry;
   readonly stored: string;
   readonly isEvicted: boolean;
@@ -33,7 +33,7 @@ const LOG_SLACK = 10_000;
 
 /** The newest known version of each value at this member: in memory, in the order of changes, and in the journal. */
 export class ValueEntries {
-  readonly #held = new Map<string, HeldEntry>();
+  readonly #known = new Map<string, KnownEntry>();
   /** Changes in order; those whose entry has changed again are skipped. */
   #log: { readonly sequence: number; readonly url: string }[] = [];
   #sequence = 0;
@@ -47,40 +47,40 @@ export class ValueEntries {
   }
 
   get size(): number {
-    return this.#held.size;
+    return this.#known.size;
   }
 
   get sequence(): number {
     return this.#sequence;
   }
 
-  get(url: string): HeldEntry | undefined {
-    return this.#held.get(url);
+  get(url: string): KnownEntry | undefined {
+    return this.#known.get(url);
   }
 
-  live(url: string, nowMs: number): HeldEntry | undefined {
-    const held = this.#held.get(url);
-    return isLive(held?.entry, nowMs) ? held : undefined;
+  live(url: string, nowMs: number): KnownEntry | undefined {
+    const known = this.#known.get(url);
+    return isLive(known?.entry, nowMs) ? known : undefined;
   }
 
-  values(): IterableIterator<HeldEntry> {
-    return this.#held.values();
+  values(): IterableIterator<KnownEntry> {
+    return this.#known.values();
   }
 
   /** Replaces an entry at once; resolves when the journal has it. */
   async set(entry: ValueEntry, stored: string, isEvicted = false): Promise<void> {
-    const held = this.#set({ entry, stored, isEvicted });
-    await this.#journal?.append(held);
+    const known = this.#set({ entry, stored, isEvicted });
+    await this.#journal?.append(known);
   }
 
   forget(url: string): void {
-    if (!this.#held.delete(url)) return;
+    if (!this.#known.delete(url)) return;
     this.#sorted = undefined;
     this.#journal?.forget(url);
   }
 
   /** Entries that have changed after a sequence number, in the order of their last change. */
-  *changedAfter(sequence: number): Generator<HeldEntry> {
+  *changedAfter(sequence: number): Generator<KnownEntry> {
     let [low, high] = [0, this.#log.length];
     while (low < high) {
       const middle = (low + high) >>> 1;
@@ -89,14 +89,14 @@ export class ValueEntries {
     }
     for (let at = low; at < this.#log.length; at++) {
       const change = this.#log[at]!;
-      const held = this.#held.get(change.url);
-      if (held?.sequence === change.sequence) yield held;
+      const known = this.#known.get(change.url);
+      if (known?.sequence === change.sequence) yield known;
     }
   }
 
   /** Entries whose URL begins so and comes after another one, by the bytes of the URLs. */
-  *listed(beginning: string, after: string): Generator<HeldEntry> {
-    this.#sorted ??= [...this.#held.keys()].sort(compareBytes);
+  *listed(beginning: string, after: string): Generator<KnownEntry> {
+    this.#sorted ??= [...this.#known.keys()].sort(compareBytes);
     const sorted = this.#sorted;
     const from = compareBytes(after, beginning) > 0 ? after : beginning;
     let [low, high] = [0, sorted.length];
@@ -106,21 +106,21 @@ export class ValueEntries {
       else high = middle;
     }
     for (let at = low; at < sorted.length && sorted[at]!.startsWith(beginning); at++) {
-      const held = sorted[at] === after ? undefined : this.#held.get(sorted[at]!);
-      if (held !== undefined) yield held;
+      const known = sorted[at] === after ? undefined : this.#known.get(sorted[at]!);
+      if (known !== undefined) yield known;
     }
   }
 
-  #set(record: JournalRecord): HeldEntry {
+  #set(record: JournalRecord): KnownEntry {
     const { url } = record.entry;
-    if (!this.#held.has(url)) this.#sorted = undefined;
-    const held = new HeldEntry(record, ++this.#sequence);
-    this.#held.set(url, held);
-    this.#log.push({ sequence: held.sequence, url });
-    if (this.#log.length > 2 * this.#held.size + LOG_SLACK) {
-      this.#log = this.#log.filter((change) => this.#held.get(change.url)?.sequence === change.sequence);
+    if (!this.#known.has(url)) this.#sorted = undefined;
+    const known = new KnownEntry(record, ++this.#sequence);
+    this.#known.set(url, known);
+    this.#log.push({ sequence: known.sequence, url });
+    if (this.#log.length > 2 * this.#known.size + LOG_SLACK) {
+      this.#log = this.#log.filter((change) => this.#known.get(change.url)?.sequence === change.sequence);
     }
-    return held;
+    return known;
   }
 }
 

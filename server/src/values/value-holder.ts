@@ -6,7 +6,7 @@ import { type DraftKind, Drafts } from "./drafts.js";
 import { Locks } from "./locks.js";
 import { RetiredVersions } from "./retired-versions.js";
 import { ValueBlocks } from "./value-blocks.js";
-import { type HeldEntry, MOST_DELETIONS, ValueEntries } from "./value-entries.js";
+import { type KnownEntry, MOST_DELETIONS, ValueEntries } from "./value-entries.js";
 import { deletedEntry, forgottenMs, isLive } from "./value-entry.js";
 import type { Completion, ConflictReason } from "./values.js";
 
@@ -27,7 +27,7 @@ export interface ValueHolderOptions {
   readonly geometry: Geometry;
   readonly clock: Clock;
   /** Called when a value has expired, or is not readable here any more. */
-  readonly onGone: (held: HeldEntry, why: "expired" | "lost") => void;
+  readonly onGone: (known: KnownEntry, why: "expired" | "lost") => void;
 }
 
 /** The values of this member: entries, blocks, drafts and locks. Knows nothing of other members. */
@@ -39,7 +39,7 @@ export class ValueHolder {
   readonly retired: RetiredVersions;
   readonly counts = { evictions: 0, expirations: 0, lost: 0 };
   readonly #options: ValueHolderOptions;
-  #sweeping: IterableIterator<HeldEntry> | undefined;
+  #sweeping: IterableIterator<KnownEntry> | undefined;
 
   constructor(options: ValueHolderOptions) {
     const { store, geometry, clock } = options;
@@ -55,11 +55,11 @@ export class ValueHolder {
   }
 
   /** The value with its bytes; undefined: it is missing, or has expired, or its bytes are not here. Finds out that blocks are gone. */
-  readable(url: string): HeldEntry | undefined {
-    const held = this.entries.live(url, this.nowMs);
-    if (held?.entry.present !== true) return undefined;
-    if (this.blocks.hasAll(held.entry, held.stored)) return held;
-    this.lose(held);
+  readable(url: string): KnownEntry | undefined {
+    const known = this.entries.live(url, this.nowMs);
+    if (known?.entry.present !== true) return undefined;
+    if (this.blocks.hasAll(known.entry, known.stored)) return known;
+    this.lose(known);
     return undefined;
   }
 
@@ -148,25 +148,25 @@ export class ValueHolder {
   }
 
   /** The bytes of a value are gone here. Its entry stays, because another member may have them. */
-  lose(held: HeldEntry): void {
-    const current = this.entries.get(held.entry.url);
-    if (current?.sequence !== held.sequence) return;
+  lose(known: KnownEntry): void {
+    const current = this.entries.get(known.entry.url);
+    if (current?.sequence !== known.sequence) return;
     this.counts.evictions++;
-    const isEvicted = this.blocks.wasEvicted(held.entry.url, held.stored);
-    void this.entries.set({ ...held.entry, present: false }, held.stored, isEvicted).catch(() => {});
-    void this.blocks.remove(held.entry.url, held.stored, this.blocks.blocksOf(held.entry.size));
-    this.#options.onGone(held, "lost");
+    const isEvicted = this.blocks.wasEvicted(known.entry.url, known.stored);
+    void this.entries.set({ ...known.entry, present: false }, known.stored, isEvicted).catch(() => {});
+    void this.blocks.remove(known.entry.url, known.stored, this.blocks.blocksOf(known.entry.size));
+    this.#options.onGone(known, "lost");
   }
 
   /** No member has the bytes: the value is missing from now on, everywhere. */
-  async miss({ entry }: HeldEntry): Promise<void> {
+  async miss({ entry }: KnownEntry): Promise<void> {
     if (this.entries.get(entry.url)?.entry.version !== entry.version || entry.deleted) return;
     this.counts.lost++;
     await this.entries.set(deletedEntry(entry.url, entry.version, entry.expiresMs), entry.version);
   }
 
   /** Removes a value of which other members have enough copies. */
-  drop({ entry, stored, sequence }: HeldEntry): void {
+  drop({ entry, stored, sequence }: KnownEntry): void {
     if (this.entries.get(entry.url)?.sequence !== sequence) return;
     this.entries.forget(entry.url);
     void this.blocks.remove(entry.url, stored, this.blocks.blocksOf(entry.size));
@@ -178,9 +178,9 @@ export class ValueHolder {
       this.locks.unlock(url, holder);
       return 0;
     }
-    const held = this.readable(url);
-    if (held === undefined) throw new CacheError("NOT_FOUND", `${url}: no such value`);
-    return this.locks.lock(url, holder, seconds, () => this.blocks.pinAll(held.entry, held.stored));
+    const known = this.readable(url);
+    if (known === undefined) throw new CacheError("NOT_FOUND", `${url}: no such value`);
+    return this.locks.lock(url, holder, seconds, () => this.blocks.pinAll(known.entry, known.stored));
   }
 
   /** Bounded work of every second: expired and lost values, silent writers, ended locks. */
@@ -199,8 +199,8 @@ export class ValueHolder {
     }
   }
 
-  async #sweepOne(held: HeldEntry): Promise<void> {
-    const { entry, stored } = held;
+  async #sweepOne(known: KnownEntry): Promise<void> {
+    const { entry, stored } = known;
     const { nowMs } = this;
     if (entry.deleted) {
       if (forgottenMs(entry) <= nowMs || this.entries.size > 2 * MOST_DELETIONS) this.entries.forget(entry.url);
@@ -209,8 +209,8 @@ export class ValueHolder {
       // Remembered as long as a deletion: an older version at a member that was away must not come back.
       await this.entries.set(deletedEntry(entry.url, entry.version, entry.expiresMs), stored).catch(() => {});
       await this.blocks.remove(entry.url, stored, this.blocks.blocksOf(entry.size));
-      this.#options.onGone(held, "expired");
-    } else if (entry.present && !this.blocks.hasAll(entry, stored)) this.lose(held);
+      this.#options.onGone(known, "expired");
+    } else if (entry.present && !this.blocks.hasAll(entry, stored)) this.lose(known);
   }
 
   /** Ends all drafts and locks; the member closes. */

@@ -1,7 +1,7 @@
 import { CacheError, type MemberInfo, type ValueAnswer } from "@frontcache/proto";
 import type { ValueBuckets } from "./value-buckets.js";
 import { type Freshness, NotCopied } from "./value-copies.js";
-import type { HeldEntry } from "./value-entries.js";
+import type { KnownEntry } from "./value-entries.js";
 import { infoOf } from "./value-entry.js";
 import type { ValueHolder } from "./value-holder.js";
 import type { Placement, ValueMembers } from "./value-members.js";
@@ -38,8 +38,8 @@ export class ValueOpening {
     if (follow === true) return this.#openSlowly(request);
     // What follows is the path of a hot read: without another member, without a promise.
     if (!freshness.isSettled(url)) return this.#openSlowly(request);
-    const held = holder.readable(url);
-    if (held !== undefined) return this.#openHeld(held, offset, length, version);
+    const known = holder.readable(url);
+    if (known !== undefined) return this.#openKnown(known, offset, length, version);
     if (!service.copies.isMissing(url)) return this.#openSlowly(request);
     throw this.#missing(url);
   }
@@ -47,13 +47,13 @@ export class ValueOpening {
   /** As `open`, for another member: asks a third one only for a value that it has, and that cannot be copied here. */
   openHere(request: OpenRequest): ValueRead | Promise<ValueRead> {
     const { url, offset, length, version, signal } = request;
-    const opened = (held: HeldEntry | undefined): ValueRead => {
-      if (held === undefined) throw this.#missing(url);
-      return this.#openHeld(held, offset, length, version);
+    const opened = (known: KnownEntry | undefined): ValueRead => {
+      if (known === undefined) throw this.#missing(url);
+      return this.#openKnown(known, offset, length, version);
     };
-    const held = this.#options.service.copies.ensure(url, signal);
-    if (!(held instanceof Promise)) return opened(held);
-    return held.then(opened, (error: unknown) => {
+    const known = this.#options.service.copies.ensure(url, signal);
+    if (!(known instanceof Promise)) return opened(known);
+    return known.then(opened, (error: unknown) => {
       if (error instanceof NotCopied) return this.#openElsewhere(error.sources, request);
       throw error;
     });
@@ -68,8 +68,8 @@ export class ValueOpening {
     for (const [at, member] of holders.entries()) {
       try {
         if (placement.isSelf(member)) {
-          const held = await service.copies.ensure(url, signal);
-          if (held !== undefined) return this.#openHeld(held, offset, length, version);
+          const known = await service.copies.ensure(url, signal);
+          if (known !== undefined) return this.#openKnown(known, offset, length, version);
           if (follow && holder.drafts.writerOf(url) !== undefined) return await this.#openPiecewise(member, request);
           if (!follow) throw this.#missing(url);
         } else if (follow || url.length > MOST_URL_LENGTH) return await this.#openPiecewise(member, request);
@@ -106,12 +106,12 @@ export class ValueOpening {
     }
   }
 
-  #openHeld(held: HeldEntry, offset: number, length: number | undefined, version: string | undefined): ValueRead {
-    const { url, size } = held.entry;
-    if (version !== undefined && version !== held.entry.version) throw otherVersion(url, held.entry.version);
+  #openKnown(known: KnownEntry, offset: number, length: number | undefined, version: string | undefined): ValueRead {
+    const { url, size } = known.entry;
+    if (version !== undefined && version !== known.entry.version) throw otherVersion(url, known.entry.version);
     const span = spanOf(url, offset, length, size);
     this.counts.hits++;
-    return new LocalValueRead(held, span, this.#options.holder.blocks, this.#count);
+    return new LocalValueRead(known, span, this.#options.holder.blocks, this.#count);
   }
 
   /** A read of a value that is being written, by one call for each piece. */

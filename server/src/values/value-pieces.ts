@@ -1,5 +1,5 @@
 import { CacheError, outOfRange, type ValueEntry } from "@frontcache/proto";
-import type { HeldEntry } from "./value-entries.js";
+import type { KnownEntry } from "./value-entries.js";
 import type { ValueHolder } from "./value-holder.js";
 
 /** Bytes of a value from an offset, for another member. */
@@ -29,14 +29,14 @@ export async function readPiece(
   signal: AbortSignal,
 ): Promise<ValuePiece> {
   for (;;) {
-    const held = holder.readable(url);
-    if (held !== undefined && (version === "" || version === held.entry.version)) {
-      const { entry } = held;
+    const known = holder.readable(url);
+    if (known !== undefined && (version === "" || version === known.entry.version)) {
+      const { entry } = known;
       if (follow && offset === entry.size) return { entry, data: new Uint8Array(), ended: true, size: entry.size };
-      return readHeld(holder, held, offset, most);
+      return readKnown(holder, known, offset, most);
     }
     const retired = holder.retired.use(url, version);
-    if (retired !== undefined) return readHeld(holder, retired, offset, most);
+    if (retired !== undefined) return readKnown(holder, retired, offset, most);
     const { drafts } = holder;
     const draft = follow ? (version === "" ? drafts.writerOf(url) : drafts.get(url, version)) : undefined;
     // A read that has begun was told that there is a value.
@@ -56,8 +56,8 @@ export async function readPiece(
   }
 }
 
-async function readHeld(holder: ValueHolder, held: HeldEntry, offset: number, most: number): Promise<ValuePiece> {
-  const { entry, stored } = held;
+async function readKnown(holder: ValueHolder, known: KnownEntry, offset: number, most: number): Promise<ValuePiece> {
+  const { entry, stored } = known;
   const { url, size } = entry;
   if (size === 0 && offset === 0) return { entry, data: new Uint8Array(), ended: true, size };
   if (offset >= size) throw outOfRange(url, offset, size);
@@ -74,7 +74,7 @@ async function readHeld(holder: ValueHolder, held: HeldEntry, offset: number, mo
     slice?.release();
     pin?.release();
     if (slice === undefined) {
-      holder.lose(held);
+      holder.lose(known);
       throw new CacheError("UNAVAILABLE", `${url}: bytes of the value are gone at this member`);
     }
     at += slice.bytes.length;

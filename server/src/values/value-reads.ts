@@ -2,7 +2,7 @@ import { CacheError, outOfRange } from "@frontcache/proto";
 import { lengthOf, type Slice } from "../runtime/slice.js";
 import type { BlockPin } from "../storage/block.js";
 import type { ValueBlocks } from "./value-blocks.js";
-import type { HeldEntry } from "./value-entries.js";
+import type { KnownEntry } from "./value-entries.js";
 import type { ValueInfo, ValueRead } from "./values.js";
 
 /** The range of a read of a value of this size. Throws OUT_OF_RANGE. */
@@ -28,24 +28,24 @@ export class LocalValueRead implements ValueRead {
 
   /** Throws UNAVAILABLE if a block is gone. */
   constructor(
-    held: HeldEntry,
+    known: KnownEntry,
     span: { readonly start: number; readonly end: number },
     blocks: ValueBlocks,
     onBytes: (bytes: number) => void,
   ) {
     this.#blocks = blocks;
     this.#onBytes = onBytes;
-    this.info = held.info;
+    this.info = known.info;
     this.offset = span.start;
     this.length = span.end - span.start;
     this.#position = span.start;
     this.#end = span.end;
     const { blockBytes } = blocks.geometry;
     this.#firstBlock = Math.floor(span.start / blockBytes);
-    const { url } = held.entry;
-    this.#release = blocks.use(url, held.stored);
+    const { url } = known.entry;
+    this.#release = blocks.use(url, known.stored);
     for (let index = this.#firstBlock; index * blockBytes < span.end; index++) {
-      const pin = blocks.pin(url, held.stored, index);
+      const pin = blocks.pin(url, known.stored, index);
       if (pin === undefined) {
         this.close();
         throw new CacheError("UNAVAILABLE", `${url}: the value was replaced: read again`);

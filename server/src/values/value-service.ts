@@ -4,7 +4,7 @@ import { GatheredBody } from "./gathered-body.js";
 import type { HybridClock } from "./hybrid-clock.js";
 import { Monitors } from "./monitors.js";
 import { type Freshness, ValueCopies } from "./value-copies.js";
-import type { HeldEntry } from "./value-entries.js";
+import type { KnownEntry } from "./value-entries.js";
 import type { Refusal, ValueHolder } from "./value-holder.js";
 import { answerOf, type Placement, type StepBytes, type ValueMembers } from "./value-members.js";
 import { readPiece } from "./value-pieces.js";
@@ -105,8 +105,8 @@ export class ValueService {
   #lookUp(urls: readonly string[]): ValueAnswer {
     const { holder, freshness } = this.#options;
     const entries = urls.slice(0, MOST_URLS).flatMap((url) => {
-      const held = holder.entries.get(url);
-      return held === undefined ? [] : [{ ...held.entry, present: holder.readable(url)?.sequence === held.sequence }];
+      const known = holder.entries.get(url);
+      return known === undefined ? [] : [{ ...known.entry, present: holder.readable(url)?.sequence === known.sequence }];
     });
     const upload = urls[0] === undefined ? undefined : holder.drafts.uploadOf(urls[0]);
     return answerOf({
@@ -171,12 +171,12 @@ export class ValueService {
     }
     const isFollowing = follow && (version === "" ? holder.drafts.writerOf(url) : holder.drafts.get(url, version)) !== undefined;
     if (!isFollowing) {
-      const held = holder.readable(url);
+      const known = holder.readable(url);
       // A read that has begun continues with its version, whatever the newest one is.
-      const hasFound = version !== "" && (held?.entry.version === version || offset > 0);
-      const bring = (): Promise<HeldEntry | undefined> | HeldEntry | undefined =>
+      const hasFound = version !== "" && (known?.entry.version === version || offset > 0);
+      const bring = (): Promise<KnownEntry | undefined> | KnownEntry | undefined =>
         version === "" ? this.copies.ensure(url, signal) : this.copies.catchUp(url, signal);
-      const found = hasFound ? held : await bring();
+      const found = hasFound ? known : await bring();
       if (length === 0) {
         if (found === undefined) throw new CacheError("NOT_FOUND", `${url}: no such value`);
         return answerOf({ entries: [found.entry], size: found.entry.size });
@@ -208,12 +208,12 @@ export class ValueService {
     const entries: ValueEntry[] = [];
     let sequence = epoch === own ? after : 0;
     let looked = 0;
-    for (const held of holder.entries.changedAfter(sequence)) {
+    for (const known of holder.entries.changedAfter(sequence)) {
       if (entries.length === MOST_ENTRIES || looked++ === MOST_LOOKED) {
         return answerOf({ entries, sequence, epoch: own, ended: false, uninformed });
       }
-      if (!isFiltered || placement.isHolderNamed(held.entry.url, name)) entries.push(held.entry);
-      sequence = held.sequence;
+      if (!isFiltered || placement.isHolderNamed(known.entry.url, name)) entries.push(known.entry);
+      sequence = known.sequence;
     }
     return answerOf({ entries, sequence: Math.max(sequence, epoch === own ? after : 0), epoch: own, ended: true, uninformed });
   }

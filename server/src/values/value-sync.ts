@@ -3,7 +3,7 @@ import { forEachConcurrent } from "@frontcache/proto/runtime";
 import type { Clock } from "../runtime/clock.js";
 import type { HybridClock } from "./hybrid-clock.js";
 import { FRESH_MS, type Freshness, NotCopied } from "./value-copies.js";
-import type { HeldEntry } from "./value-entries.js";
+import type { KnownEntry } from "./value-entries.js";
 import { isLive, KEEP_DELETED_MS } from "./value-entry.js";
 import type { ValueHolder } from "./value-holder.js";
 import type { MemberState, Placement, ValueMembers } from "./value-members.js";
@@ -57,7 +57,7 @@ export class ValueSync implements Freshness {
   #isUninformed = false;
   /** Members whose changes this member has taken completely, since it lost its own values. */
   readonly #heardAll = new Set<string>();
-  #sweeping: IterableIterator<HeldEntry> | undefined;
+  #sweeping: IterableIterator<KnownEntry> | undefined;
 
   constructor(options: ValueSyncOptions) {
     this.#options = options;
@@ -162,17 +162,17 @@ export class ValueSync implements Freshness {
   async #apply(entry: ValueEntry, source: MemberInfo): Promise<void> {
     const { holder, placement, versions } = this.#options;
     const { url, version } = entry;
-    const held = holder.entries.get(url);
-    const known = held?.entry.version ?? "";
-    if (known > version || (held === undefined && !placement.isHolder(url))) return;
+    const known = holder.entries.get(url);
+    const knownVersion = known?.entry.version ?? "";
+    if (knownVersion > version || (known === undefined && !placement.isHolder(url))) return;
     try {
       versions.observe(version);
     } catch {
       return;
     }
-    if (known === version) {
+    if (knownVersion === version) {
       // A copy that was evicted returns when it is read: otherwise members would copy and evict in turn.
-      const isMissed = held !== undefined && !held.entry.deleted && !held.entry.present && !held.isEvicted;
+      const isMissed = known !== undefined && !known.entry.deleted && !known.entry.present && !known.isEvicted;
       const lacks = isMissed && placement.isHolder(url);
       if (lacks && entry.present) this.#requested.set(url, { entry, source });
       return;
@@ -193,8 +193,8 @@ export class ValueSync implements Freshness {
     const { holder, placement, signal } = this.#options;
     await forEachConcurrent(this.#due(), COPIES, async ({ entry, source }) => {
       const { url, version } = entry;
-      const held = holder.entries.get(url);
-      const isOver = held === undefined || held.entry.version !== version || held.entry.present || held.entry.deleted;
+      const known = holder.entries.get(url);
+      const isOver = known === undefined || known.entry.version !== version || known.entry.present || known.entry.deleted;
       if (isOver || !placement.isHolder(url)) {
         this.#requested.delete(url);
         return;
@@ -233,7 +233,7 @@ export class ValueSync implements Freshness {
   async #dropSurplus(): Promise<void> {
     const { holder, placement, signal } = this.#options;
     this.#sweeping ??= holder.entries.values();
-    const surplus: HeldEntry[] = [];
+    const surplus: KnownEntry[] = [];
     for (let looked = 0; looked < MOST_SWEPT && surplus.length < DROPS_A_ROUND; looked++) {
       const next = this.#sweeping.next();
       if (next.done === true) {
@@ -263,9 +263,9 @@ export class ValueSync implements Freshness {
         }
       }
     }
-    for (const held of surplus) {
-      const holders = placement.holders(held.entry.url).length;
-      if (!placement.isHolder(held.entry.url) && kept.get(held.entry.url) === holders) holder.drop(held);
+    for (const known of surplus) {
+      const holders = placement.holders(known.entry.url).length;
+      if (!placement.isHolder(known.entry.url) && kept.get(known.entry.url) === holders) holder.drop(known);
     }
   }
 
@@ -275,7 +275,7 @@ export class ValueSync implements Freshness {
     if (others.length === 0) this.#lastContactMs = clock.monotonicMs();
     if (clock.monotonicMs() - this.#lastContactMs < KEEP_DELETED_MS) return;
     this.#lastContactMs = clock.monotonicMs();
-    for (const held of [...holder.entries.values()]) holder.drop(held);
+    for (const known of [...holder.entries.values()]) holder.drop(known);
     this.#isUninformed = true;
     this.#heardAll.clear();
   }
