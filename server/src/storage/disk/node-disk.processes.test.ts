@@ -1,8 +1,8 @@
 import { execFileSync } from "node:child_process";
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import fs, { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { MemoryDisk } from "../../testing/memory-disk.js";
 import { testBytes } from "../../testing/store-fixture.js";
 import type { Disk, FileLook } from "./disk.js";
@@ -151,6 +151,23 @@ describe("this system's disk", () => {
     await expect(disk.claim(join(directory, "file", "cache"))).rejects.toThrow(
       `${directory}/file/cache can't be used as a cache directory`,
     );
+    rmSync(directory, { recursive: true });
+  });
+
+  it("writes many bytes in pieces of at most 256 KiB, wherever their sources end", async () => {
+    const directory = mkdtempSync(join(tmpdir(), "disk-"));
+    const file = await (await openNodeDisk()).create(join(directory, "a"), []);
+    const writes = vi.spyOn(fs, "writev");
+    const bytes = testBytes(0, 1101 * KiB);
+    const ends = [0, 300 * KiB, 300 * KiB, 500 * KiB, 1100 * KiB, bytes.length];
+    const sources = ends.slice(1).map((end, index) => bytes.subarray(ends[index], end));
+    await file.write(sources, 1000);
+    const written = writes.mock.calls.map(([, pieces]) => pieces.reduce((sum, { byteLength }) => sum + byteLength, 0));
+    writes.mockRestore();
+    const target = Buffer.alloc(bytes.length);
+    expect([await file.read(target, 1000), target.equals(bytes)]).toEqual([bytes.length, true]);
+    expect(Math.max(...written)).toBe(256 * KiB);
+    await file.close();
     rmSync(directory, { recursive: true });
   });
 

@@ -17,6 +17,13 @@ const flags = {
   create: O_RDWR | O_CREAT | O_EXCL,
 };
 
+/**
+ * Maximum bytes of one write. On a machine whose cores are all busy, a large write keeps the event loop waiting while the kernel makes
+ * pages for it and copies. Measured while 8 connections read cold blocks on one core: with writes of 4 to 8 MiB, the longest hundredth of
+ * the event loop's delays took 24 to 34 ms, with 256 KiB 5 to 11 ms; the reads took half of the time, and CPU time was the same or less.
+ */
+const WRITE_BYTES = 256 << 10;
+
 const FALLOC_FL_KEEP_SIZE = 1;
 const FALLOC_FL_PUNCH_HOLE = 2;
 
@@ -152,7 +159,7 @@ class NodeFile implements DiskFile {
   async write(sources: readonly Uint8Array[], position: number): Promise<void> {
     let [left, at] = [sources, position];
     while (left.length > 0) {
-      const count = await called<number>((done) => fs.writev(this.fd, left, at, done));
+      const count = await called<number>((done) => fs.writev(this.fd, beginning(left, WRITE_BYTES), at, done));
       at += count;
       left = behind(left, count);
     }
@@ -182,6 +189,16 @@ class NodeFile implements DiskFile {
   close(): Promise<void> {
     return this.#closeBy?.() ?? called((done) => fs.close(this.fd, done));
   }
+}
+
+/** Returns the first bytes of the sources: at most `mostBytes`. */
+function beginning(sources: readonly Uint8Array[], mostBytes: number): readonly Uint8Array[] {
+  let leftBytes = mostBytes;
+  for (const [index, source] of sources.entries()) {
+    if (source.length > leftBytes) return [...sources.slice(0, index), source.subarray(0, leftBytes)];
+    leftBytes -= source.length;
+  }
+  return sources;
 }
 
 /** Returns the rest of the sources after their first `count` bytes. */
