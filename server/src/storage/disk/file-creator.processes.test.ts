@@ -31,8 +31,8 @@ afterEach(() => {
   rmSync(directory, { recursive: true });
 });
 
-function fileOf(fd: number, close: () => Promise<void>): DiskFile {
-  return { fd, close } as DiskFile;
+function fileOf(fd: number, close: (fd: number) => Promise<void>): DiskFile {
+  return { fd, close: () => close(fd) } as DiskFile;
 }
 
 function pieces(seed: number): FilePiece[] {

@@ -23,8 +23,8 @@ type Created = readonly (number | { readonly code?: string; readonly message: st
 export interface FileCreatorOptions {
   /** Creates a file while there is no thread. */
   readonly otherwise: (path: string, pieces: readonly FilePiece[]) => Promise<DiskFile>;
-  /** Makes a file of its descriptor. `close` closes it. */
-  readonly opened: (fd: number, close: () => Promise<void>) => DiskFile;
+  /** Makes a file of its descriptor. `close` closes a descriptor. It is the same for all files, which are many and stay open for long. */
+  readonly opened: (fd: number, close: (fd: number) => Promise<void>) => DiskFile;
   /** Files that are created without a thread before one is started. Default: 32. */
   readonly startAfter?: number | undefined;
 }
@@ -158,13 +158,12 @@ export class FileCreator {
   };
 
   /** Closes a descriptor. It is closed even if that fails. */
-  #close(fd: number): Promise<void> {
-    return new Promise((closed) => {
+  readonly #close = (fd: number): Promise<void> =>
+    new Promise((closed) => {
       if (!this.#isReady) return close(fd, () => closed());
       this.#toClose.push({ fd, closed });
       this.#schedule();
     });
-  }
 
   #answered(created: Created): void {
     const [running, closing] = [this.#running, this.#closing];
@@ -175,7 +174,7 @@ export class FileCreator {
     for (const { closed } of closing) closed();
     for (const [i, result] of created.entries()) {
       const { resolve, reject } = running[i]!;
-      if (typeof result === "number") resolve(this.#options.opened(result, () => this.#close(result)));
+      if (typeof result === "number") resolve(this.#options.opened(result, this.#close));
       else reject(systemError(result.code ?? "EIO", result.message));
     }
   }

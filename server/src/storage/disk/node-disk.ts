@@ -139,10 +139,10 @@ class NodeDisk implements Disk {
 class NodeFile implements DiskFile {
   readonly fd: number;
   readonly #libc: Libc | undefined;
-  readonly #closeBy: (() => Promise<void>) | undefined;
+  readonly #closeBy: ((fd: number) => Promise<void>) | undefined;
 
-  /** `closeBy` closes the descriptor; absent: the thread pool does. */
-  constructor(fd: number, libc: Libc | undefined, closeBy?: () => Promise<void>) {
+  /** `closeBy` closes a descriptor; absent: the thread pool does. */
+  constructor(fd: number, libc: Libc | undefined, closeBy?: (fd: number) => Promise<void>) {
     this.fd = fd;
     this.#libc = libc;
     this.#closeBy = closeBy;
@@ -187,7 +187,7 @@ class NodeFile implements DiskFile {
   }
 
   close(): Promise<void> {
-    return this.#closeBy?.() ?? called((done) => fs.close(this.fd, done));
+    return this.#closeBy?.(this.fd) ?? called((done) => fs.close(this.fd, done));
   }
 }
 
