@@ -178,8 +178,11 @@ export async function simulateValues(seed: number): Promise<string[]> {
       }
       case 7:
         if (away !== undefined) break;
-        expected.allowed = [await upload(key)];
-        expected.expiresMs = 0;
+        try {
+          [expected.allowed, expected.expiresMs] = [[await upload(key)], 0];
+        } catch (error) {
+          faults.push(`upload ${key}: ${String(error)}`);
+        }
         for (const each of cluster.names) await check(each, key);
         break;
       default:
