@@ -1,8 +1,8 @@
 /** How a group of clients is installed, in pinned versions, into a folder of its own. */
 export type Installation =
   | { readonly by: "pip" | "npm" | "go"; readonly packages: readonly string[] }
-  /** A program in `scripts/`, built with modules. */
-  | { readonly by: "go build"; readonly packages: readonly string[]; readonly source: string }
+  /** Programs in `scripts/`, of one file each, built with modules. */
+  | { readonly by: "go build"; readonly packages: readonly string[]; readonly sources: readonly string[] }
   /** Artifacts of Maven, as group:artifact:version. Those of `alone` come without their dependencies. */
   | { readonly by: "maven"; readonly packages: readonly string[]; readonly alone?: readonly string[] }
   /** Programs that are on the machine, or that root installs from Debian's packages. */
@@ -47,7 +47,7 @@ export const installations = {
       "github.com/aws/aws-sdk-go-v2/feature/s3/transfermanager@v0.5.7",
       "github.com/aws/aws-sdk-go-v2/service/s3@v1.114.10",
     ],
-    source: "aws_sdk.go",
+    sources: ["aws_sdk.go", "aws_sdk_writes.go"],
   },
   "aws-sdk-java": {
     by: "maven",
@@ -101,14 +101,14 @@ export const clients: readonly Client[] = [
   { name: "s3torchconnector", installation: "torch", script: "torch_client.py" },
   { name: "runai-model-streamer", installation: "torch", script: "runai_client.py", checksItself: true },
   { name: "gdal", installation: "gdal", script: "gdal.sh", checksItself: true },
-  { name: "aws-sdk-go", installation: "aws-sdk-go", script: "aws_sdk.go" },
-  { name: "aws-sdk-java", installation: "aws-sdk-java", script: "AwsSdk.java" },
+  { name: "aws-sdk-go", installation: "aws-sdk-go", script: "aws_sdk.go", writes: "aws_sdk_writes.go" },
+  { name: "aws-sdk-java", installation: "aws-sdk-java", script: "AwsSdk.java", writes: "AwsSdkWrites.java" },
   { name: "hadoop", installation: "hadoop", script: "Hadoop.java" },
   { name: "minio-js", installation: "node", script: "minio.mjs", writes: "minio-writes.mjs" },
   { name: "aws-sdk-js", installation: "node", script: "aws-sdk.mjs", writes: "aws-sdk-writes.mjs" },
   { name: "rclone", installation: "rclone", script: "rclone.sh", writes: "rclone_writes.sh" },
   { name: "s3cmd", installation: "s3cmd", script: "s3cmd.sh", writes: "s3cmd_writes.sh" },
-  { name: "mc", installation: "mc", script: "mc.sh" },
+  { name: "mc", installation: "mc", script: "mc.sh", writes: "mc_writes.sh" },
   {
     name: "google-cloud-storage (Python)",
     installation: "data",

@@ -2,7 +2,7 @@ import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
-import { delimiter, join } from "node:path";
+import { basename, delimiter, join } from "node:path";
 import { type Installation, installations } from "./clients.js";
 
 /** Where clients are installed: never in the repository. */
@@ -46,8 +46,9 @@ export function installOriginServer(): string | undefined {
 }
 
 function installInto(folder: string, installation: Installation): Installed {
-  const source = installation.by === "go build" ? readFileSync(join(SCRIPTS, installation.source), "utf8") : "";
-  const digest = createHash("sha256").update(JSON.stringify(installation) + source);
+  const sources = installation.by === "go build" ? installation.sources : [];
+  const digest = createHash("sha256").update(JSON.stringify(installation));
+  for (const source of sources) digest.update(readFileSync(join(SCRIPTS, source)));
   const mark = join(folder, `installed-${digest.digest("hex").slice(0, 40)}`);
   const isInstalled = existsSync(mark);
   mkdirSync(folder, { recursive: true });
@@ -98,11 +99,15 @@ function stepsOf(folder: string, installation: Installation): readonly Step[] {
     case "go":
       return packages.map((module) => ({ command: "go", args: ["install", module], env: { GOBIN: join(folder, "bin") } }));
     case "go build":
-      copyFileSync(join(SCRIPTS, installation.source), join(folder, "main.go"));
+      for (const source of installation.sources) copyFileSync(join(SCRIPTS, source), join(folder, source));
       writeFileSync(join(folder, "go.mod"), "module client\n\ngo 1.24\n");
       return [
         { command: "go", args: ["get", ...packages], cwd: folder },
-        { command: "go", args: ["build", "-o", join(folder, "bin", "client"), "."], cwd: folder },
+        ...installation.sources.map((source) => ({
+          command: "go",
+          args: ["build", "-o", join(folder, "bin", basename(source, ".go")), source],
+          cwd: folder,
+        })),
       ];
     case "maven":
       writeFileSync(join(folder, "pom.xml"), projectOf(installation));

@@ -1,4 +1,4 @@
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { temporaryDirectory } from "../e2e/member-process.js";
 import { run } from "../ended-program.js";
 import { BUCKET } from "./objects.js";
@@ -9,7 +9,7 @@ const STARTS: Readonly<Record<string, (script: string, folder: string) => readon
   mjs: (script) => [process.execPath, script],
   sh: (script) => ["bash", script],
   java: (script, folder) => ["java", "-cp", join(folder, "lib", "*"), script],
-  go: (_, folder) => [join(folder, "bin", "client")],
+  go: (script, folder) => [join(folder, "bin", basename(script, ".go"))],
 };
 
 /** A program in `scripts/` and what it has to know. */
