@@ -47,6 +47,10 @@ export const breakableVersionRules: Readonly<Record<string, BrokenRules>> = {
   absence: { objects: unrevokedAbsence },
   /** A write is acknowledged before the member that decides about the object knows of it. */
   "write-reported": { patch: () => replaced(ObjectWrites.prototype, "report", async () => {}) },
+  /** No second member knows of a write that the home runs itself, or whose outcome is unknown. */
+  "write-announced": { patch: unannouncedWrites },
+  /** A member that enters the list takes nothing over from those that decided about its objects. */
+  "entry-taken-over": { patch: () => replaced(HomeChanges.prototype, "started", () => []) },
 };
 
 /** What the runs are about that find a broken rule. Absent: everything that can happen. */
@@ -54,6 +58,8 @@ export const subjectsOfRules: Readonly<Record<string, Subject>> = {
   ...Object.fromEntries(Object.keys(breakableVersionRules).map((rule) => [rule, "versions" as const])),
   "observation-date": "overtaken",
   "write-reported": "writes",
+  "write-announced": "writes",
+  "entry-taken-over": "writes",
 };
 
 /** Replaces a method of a class; the returned function puts it back. */
@@ -101,6 +107,13 @@ function observedOnArrival(time: ManualClock): () => void {
   const { observe } = ObjectRecords.prototype;
   return replaced(ObjectRecords.prototype, "observe", function (this: ObjectRecords, url, observation) {
     observe.call(this, url, { ...observation, askedAtMs: time.monotonicMs() });
+  });
+}
+
+function unannouncedWrites(): () => void {
+  const { report } = ObjectWrites.prototype;
+  return replaced(ObjectWrites.prototype, "report", async function (this: ObjectWrites, ref, write, hops, signal) {
+    if (write.stage !== "announced") await report.call(this, ref, write, hops, signal);
   });
 }
 

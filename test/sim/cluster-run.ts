@@ -1,13 +1,14 @@
 import { type ManualClock, rampBytes } from "@frontcache/server/testing";
 import { Chance } from "../seeded-random.js";
 import { ClusterReaders } from "./cluster-readers.js";
-import { requestOf, type Step, versionBack, wantedOf } from "./cluster-steps.js";
+import { type Action, requestOf, type Step, versionBack, wantedOf } from "./cluster-steps.js";
 import { ClusterWriters } from "./cluster-writers.js";
 import { FailingReads } from "./failing-reads.js";
 import { HEARD_WITHIN_MS } from "./member-lists.js";
 import type { Place } from "./place.js";
 import { SimulatedCluster } from "./simulated-cluster.js";
 import type { BrokenRules } from "./simulated-member.js";
+import { nearOrigin } from "./simulated-origin.js";
 import { type Ages, shortAges, URLS } from "./simulated-parts.js";
 import { during, pass } from "./simulated-time.js";
 import type { Subject } from "./step-makers.js";
@@ -135,6 +136,9 @@ class ClusterRun {
       case "write":
         this.#write(step);
         break;
+      case "lostWrite":
+        await this.#loseWrite(step);
+        break;
       case "warm":
         this.#readers.warm(step.client, step.url);
         break;
@@ -142,8 +146,7 @@ class ClusterRun {
         this.#readers.abortOne();
         break;
       case "poll":
-        for (let time = 0; time < step.times; time++)
-          cluster.troubles.schedule(time * step.everyMs, () => this.#readers.poll(step.url, time));
+        this.#poll(step);
         break;
       case "slowLink": {
         const from = cluster.servingAt(step.from);
@@ -232,10 +235,30 @@ class ClusterRun {
   }
 
   /** Another version of an object, or its absence, through a member. */
-  #write({ member, url, size, deletes }: Extract<Step, { kind: "write" }>): void {
+  #write({ member, url, size, deletes }: Extract<Action, { kind: "write" }>): void {
     const bytes = deletes ? undefined : rampBytes(0, size, (this.#puts++ * 7) % 251);
     const contentType = `text/v${this.#puts}`;
     this.#writers.write(member, url, bytes, contentType);
+  }
+
+  /** Other writes of the object would have all members ask the origin, so nothing else happens meanwhile. */
+  async #loseWrite({ url, size, takenWithinMs, diesAfterMs, backAfterMs }: Extract<Step, { kind: "lostWrite" }>): Promise<void> {
+    this.#cluster.broken.push(...(await this.#rest()));
+    const { serving, troubles } = this.#cluster;
+    const home = serving[0]?.process?.view.current.owner(url, 0)?.name;
+    const member = serving.findIndex(({ name }) => name === home);
+    const place = serving[member];
+    if (place === undefined) return;
+    troubles.distance({ ...nearOrigin, writeMs: takenWithinMs }, diesAfterMs);
+    this.#write({ kind: "write", member, url, size, deletes: false });
+    troubles.schedule(diesAfterMs, () => this.#cluster.crash(place, { silently: false, backAfterMs, flips: 0 }));
+    this.#poll({ url, everyMs: 100, times: takenWithinMs / 100 });
+    await pass(this.time, takenWithinMs);
+  }
+
+  /** An object is asked for again and again for a while. */
+  #poll({ url, everyMs, times }: Pick<Extract<Step, { kind: "poll" }>, "url" | "everyMs" | "times">): void {
+    for (let time = 0; time < times; time++) this.#cluster.troubles.schedule(time * everyMs, () => this.#readers.poll(url, time));
   }
 
   /** An earlier version with another header. */

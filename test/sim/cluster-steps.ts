@@ -45,6 +45,15 @@ export type Action =
   | { readonly kind: "delete"; readonly url: string }
   /** A client writes or deletes an object through a member. */
   | { readonly kind: "write"; readonly member: number; readonly url: string; readonly size: number; readonly deletes: boolean }
+  /** The home of an object writes it itself, and dies before the origin takes the write. The object is asked for all the time. */
+  | {
+      readonly kind: "lostWrite";
+      readonly url: string;
+      readonly size: number;
+      readonly takenWithinMs: number;
+      readonly diesAfterMs: number;
+      readonly backAfterMs: number;
+    }
   | { readonly kind: "evict"; readonly url: string; readonly member: number }
   | { readonly kind: "warm"; readonly url: string; readonly client: number }
   | { readonly kind: "abort" }

@@ -36,6 +36,14 @@ const makers = {
     const member = chance.below(5);
     return { kind: "write", member, url: chance.pick(URLS), size: sizeOf(chance), deletes: chance.happens(0.15) };
   },
+  lostWrite: (chance) => ({
+    kind: "lostWrite",
+    url: chance.pick(URLS),
+    size: sizeOf(chance),
+    takenWithinMs: 5_000,
+    diesAfterMs: 50 + chance.below(300),
+    backAfterMs: 2_000 + chance.below(6_000),
+  }),
   evict: (chance) => ({ kind: "evict", url: chance.pick(URLS), member: chance.below(5) }),
   warm: (chance) => ({ kind: "warm", url: chance.pick(URLS), client: chance.below(2) }),
   abort: () => ({ kind: "abort" }),
@@ -257,6 +265,7 @@ const writes: Mix = {
 const lateTaken: Mix = {
   write: 16,
   lateWrites: 5,
+  lostWrite: 1,
   clientRead: 6,
   http: 26,
   stat: 3,

@@ -56,6 +56,8 @@ const foundBy: Record<string, number> = {
   "self-fencing": 2,
   absence: 8,
   "write-reported": 1,
+  "write-announced": 15,
+  "entry-taken-over": 49,
 };
 
 describe("a rule about versions that is broken on purpose", () => {
