@@ -38,6 +38,8 @@ interface Answer {
   readonly status: number;
   readonly body: Buffer;
   readonly isUnknown: boolean;
+  /** Which member answered, and how it says that it found the bytes. */
+  readonly by: string;
 }
 
 /** Writes through random members, each read back at once through another random member. */
@@ -119,7 +121,7 @@ export class WrittenPairs {
       return;
     }
     this.report.stale++;
-    this.report.causes.push(`GET ${key}: ${nameOf(read)} in place of ${nameOf(contents.certain)}`);
+    this.report.causes.push(`GET ${key}: ${nameOf(read)} in place of ${nameOf(contents.certain)} (${answer.by})`);
   }
 
   /** Asks members in random order until one does what is asked. Undefined: none could be reached. */
@@ -134,14 +136,15 @@ export class WrittenPairs {
         const response = await fetch(url, { ...init, signal: AbortSignal.timeout(CLIENT_TIMEOUT_MS) });
         const body = Buffer.from(await response.arrayBuffer());
         const isUnknown = response.headers.get("frontcache-outcome") === "unknown";
-        last = { status: response.status, body, isUnknown };
+        const by = `${endpoint}, ${response.headers.get("x-cache")}, age ${response.headers.get("age") ?? 0} s`;
+        last = { status: response.status, body, isUnknown, by };
         if (isUnknown) this.report.causes.push(`PUT ${key} at ${endpoint}: ${body}`);
         if (response.status < 500 || isUnknown) return last;
       } catch (error) {
         // If the connection was refused, the write was not sent. Otherwise it may have been done, and is not sent again.
         if (init.method !== "PUT" || isRefused(error)) continue;
         this.report.causes.push(`PUT ${key} at ${endpoint}: ${(error as Error).cause ?? error}`);
-        return { status: 0, body: Buffer.alloc(0), isUnknown: true };
+        return { status: 0, body: Buffer.alloc(0), isUnknown: true, by: endpoint };
       }
     }
     return last;

@@ -271,6 +271,24 @@ describe("a member that joins", () => {
     // The record was handed over.
     expect(c.origin.calls).toEqual([]);
   });
+
+  it("does not take the home before for gone while that one refuses it, because it has not heard of it", async () => {
+    const [a, b] = await homes.startAll("a", "b");
+    const wider = listOf("a", "b", "c");
+    const ref = objectOf(wider, "c", "a");
+    homes.refusing.add("a");
+    const c = await homes.start("c", wider);
+    b!.update(wider);
+    for (let ms = 0; ms < 10 * LEASE_MS; ms += 50) {
+      clock.advance(50);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect([a!, c].map(({ homes }) => homes.decides(ref.url))).toEqual([true, false]);
+    homes.refusing.clear();
+    a!.update(wider);
+    await homes.whileTimePasses(c.homes.tookOver());
+    expect([a!, c].map(({ homes }) => homes.decides(ref.url))).toEqual([false, true]);
+  });
 });
 
 describe("a member that is in the list again, or for the first time since it started", () => {

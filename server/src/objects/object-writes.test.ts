@@ -120,3 +120,38 @@ describe("a write that the home runs itself", () => {
     expect(b!.origin.calls).toEqual([]);
   });
 });
+
+describe("a write while the next member decides in place of the home", () => {
+  /** The next member remembers what it observed in place of the home. */
+  async function substituted(): Promise<{ ref: ObjectRef; b: TestMember; c: TestMember }> {
+    const [, b, c] = await homes.startAll("a", "b", "c");
+    const ref = objectOf(listOf("a", "b", "c"), "a", "b");
+    const version = objects.put(ref.url, "one");
+    gone.add("a");
+    await versionAt(b!, ref);
+    clock.advance(2 * LEASE_MS);
+    expect(await versionAt(b!, ref)).toBe(version);
+    return { ref, b: b!, c: c! };
+  }
+
+  it("is reported to it although the home, which is starting, refuses the report", async () => {
+    const { ref, b, c } = await substituted();
+    gone.clear();
+    homes.refusing.add("a");
+    homes.calls.length = 0;
+    await write(c, ref, "begun");
+    expect(homes.calls.slice(0, 2)).toEqual(["lookUp c>a", "lookUp c>b"]);
+    const newer = objects.put(ref.url, "two");
+    await write(c, ref, "written");
+    expect(await versionAt(b, ref)).toBe(newer);
+  });
+
+  it("is not hidden by what it remembers if the writer has left it out, because it did not answer a moment ago", async () => {
+    const { ref, b, c } = await substituted();
+    c.route = () => ({ others: [], thenHere: false });
+    await write(c, ref, "begun");
+    const newer = objects.put(ref.url, "two");
+    await write(c, ref, "written");
+    expect(await versionAt(b, ref)).toBe(newer);
+  });
+});

@@ -22,7 +22,7 @@ export type WriteStage =
 type AnnouncedStage =
   /** The write runs, or its outcome is unknown. */
   | "announced"
-  /** The outcome is known. */
+  /** The outcome is known: the object may have changed. */
   | "withdrawn";
 
 /** One write of one object. */
@@ -75,7 +75,8 @@ export class ObjectWrites {
     const { lookup, decided, substitution } = this.#options;
     const { id, stage } = write;
     if (stage === "announced") return decided.writing.begun(url, id);
-    if (stage === "withdrawn") return decided.writing.ended(url, id);
+    // This member may have decided in place of the home meanwhile, and remember what was there before the write.
+    if (stage === "withdrawn") return this.#apply(url, { id, stage: "written" });
     await lookup.atDecider(url, hops, signal, {
       here: async () => {
         this.#apply(url, write);

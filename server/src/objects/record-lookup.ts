@@ -211,8 +211,10 @@ export class RecordLookup {
     if (members.length === 0) return undefined;
     const { peers, questions, changes, signal } = this.#options;
     const call = peers.call(url, signal);
+    let asked = members[0]!;
     try {
       const askOne = async (member: MemberInfo): Promise<Answered> => {
+        asked = member;
         // One is left for this member if none is kept, because it asks the origin itself if that member is lost.
         const originRequests = budget && Math.max(1, budget.kept > 0 ? budget.left : budget.left - 1);
         const asking = questions.ask(member, url, { ...hints, originRequests }, hops);
@@ -227,10 +229,11 @@ export class RecordLookup {
       if (answered.answer.undecided) throw new Undecided(url);
       return answered;
     } catch (error) {
-      // A member that does not know this one as a member, because it has another list or key, decides nothing for it.
-      const isUnanswered = error instanceof Unreachable || CacheError.from(error).code === "PERMISSION_DENIED";
-      if (!isUnanswered || signal.aborted) throw error;
-      return undefined;
+      if (signal.aborted) throw error;
+      if (error instanceof Unreachable) return undefined;
+      if (CacheError.from(error).code !== "PERMISSION_DENIED") throw error;
+      // A member that does not know this one as a member, because it starts, or has another list or key, decides nothing for it.
+      return this.ask(members.slice(members.indexOf(asked) + 1), url, hints, hops, budget);
     } finally {
       call.end();
     }

@@ -1,4 +1,5 @@
 import {
+  CacheError,
   type HandedOverRecord,
   type HandOverRequest,
   type Membership,
@@ -142,8 +143,10 @@ export class TakeOvers {
         isConfirmed = await untilAborted(this.#ask(takeOver, received), signal);
         changes.answered(from.name);
         if (isConfirmed) break;
-      } catch {
-        if (changes.leasesLastMs(changes.isGone(from.name)) === 0) break;
+      } catch (error) {
+        // A member that does not know this one as a member yet, because it has another list, decides until it does.
+        if (CacheError.from(error).code === "PERMISSION_DENIED") changes.answered(from.name);
+        else if (changes.leasesLastMs(changes.isGone(from.name)) === 0) break;
       }
       await sleep(clock, clock.monotonicMs() - begunMs < SOON_FOR_MS ? SOON_MS : EVERY_MS, signal);
     }

@@ -1,5 +1,5 @@
 import { type CallLimits, RunningCall, Unreachable } from "@frontcache/client/members";
-import { type MemberInfo, Membership, type ObjectRef, parseObjectUrl } from "@frontcache/proto";
+import { CacheError, type MemberInfo, Membership, type ObjectRef, parseObjectUrl } from "@frontcache/proto";
 import { eventually, ManualClock } from "@frontcache/proto/testing";
 import type { CurrentRecord } from "../cache/freshness.js";
 import type { LocalCache } from "../cache/local-cache.js";
@@ -31,6 +31,8 @@ export class TestHomes {
   readonly members = new Map<string, TestMember>();
   /** Names of members that can't be reached. */
   readonly gone = new Set<string>();
+  /** Names of members that refuse all others: without a key, a member does so until it has a list with them. */
+  readonly refusing = new Set<string>();
   /** By name: when a member that can't be reached has answered a probe nevertheless. */
   readonly answeredAtMs = new Map<string, number>();
   /** Calls between members, as "method from>to". */
@@ -176,13 +178,14 @@ export class TestMember implements Peers {
 
   #calls(): Peers["connections"]["objects"] {
     const at = (method: string, { grpcAddress }: { grpcAddress: string }, limits: CallLimits): ObjectService => {
-      const { gone, members, calls } = this.#cluster;
+      const { gone, refusing, members, calls } = this.#cluster;
       const name = grpcAddress.split(":")[0]!;
       if (limits.ended !== undefined) throw limits.ended;
       const member = members.get(name);
       if (gone.has(name) || gone.has(this.self.name) || member === undefined)
         throw new Unreachable(`${name} is unreachable`, { wasSent: false });
       calls.push(`${method} ${this.self.name}>${name}`);
+      if (refusing.has(name)) throw new CacheError("PERMISSION_DENIED", `${name} does not know ${this.self.name} as a member`);
       return member.homes.service;
     };
     return {
