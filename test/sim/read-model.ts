@@ -206,6 +206,8 @@ export class ReadModel {
     const now = nowMs();
     const believedMs = this.#believedMs(read);
     const inTrouble = originTrouble.during(startedMs, now);
+    // A version may be refused by the side of a divided network that knows of an older one.
+    const mayBeOld = version === undefined || inTrouble || this.#isExcused(read);
     const isOverwritten = version === undefined && error.message.includes(CHANGES_TOO_FAST);
     const allowed: Partial<Record<ErrorCode, () => boolean>> = {
       CANCELLED: () => read.signal.aborted,
@@ -214,7 +216,7 @@ export class ReadModel {
       RESOURCE_EXHAUSTED: () => inTrouble,
       NOT_FOUND: () => read.cachedOnly || history.wasMissing(url, inTrouble ? believedMs : startedMs - negativeTtlMs, now),
       OUT_OF_RANGE: () => read.cachedOnly || history.hadEnded(url, version, offset, believedMs, now),
-      FAILED_PRECONDITION: () => history.changed(url, version, version === undefined || inTrouble ? believedMs : startedMs, now),
+      FAILED_PRECONDITION: () => history.changed(url, version, mayBeOld ? believedMs : startedMs, now),
     };
     if (allowed[error.code]?.() !== true) {
       const { code, message, cause } = error;

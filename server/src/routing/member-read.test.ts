@@ -107,6 +107,39 @@ describe("a read that other members answer", () => {
     expect(call.ended?.code).toBe(ended);
   });
 
+  it("ends, and asks for nothing elsewhere, if a member is lost after its last byte", async () => {
+    const fetch = async (landing: BlockLanding): Promise<void> => {
+      landing.nextRequest();
+      landing.open({ version: "v1", objectSize: SIZE }, { resume: () => undefined });
+      land(landing, 1_000);
+      throw new Unreachable("gone");
+    };
+    const resumed: BlockRequest[] = [];
+    const resume = async (requested: BlockRequest): Promise<never> => {
+      resumed.push(requested);
+      throw new Unreachable("gone, too");
+    };
+    const read = await reads().open(request(1_000), { fetch, resume });
+    expect((await restOf(read)).equals(rampBytes(0, 1_000, 0))).toBe(true);
+    expect(resumed).toEqual([]);
+    read.close();
+  });
+
+  it("resumes a sender that is paused before its end when it is closed with all bytes", async () => {
+    let resumed = 0;
+    const fetch = async (landing: BlockLanding): Promise<void> => {
+      landing.nextRequest();
+      landing.open({ version: "v1", objectSize: SIZE }, { resume: () => resumed++ });
+      // What is on its way arrives nevertheless.
+      while (!landing.complete) expect(land(landing, 512 << 10)).toBe(false);
+      await new Promise(() => {});
+    };
+    const read = await reads().open(request(1 << 20), { fetch });
+    expect(resumed).toBe(0);
+    read.close();
+    expect(resumed).toBe(1);
+  });
+
   it("fails with what ended it: the members' error, or its own signal", async () => {
     const failing = async (): Promise<void> => {
       throw new CacheError("NOT_FOUND", "no such object");

@@ -199,8 +199,10 @@ class MemberRead extends BlockLanding implements ObjectRead {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#rest?.close();
-    // A call that has brought all bytes ends by itself. A member that is sent more than 33 resets of streams a second closes the connection.
-    if (!this.#isOver && !this.complete) this.#call.abort(CLOSED);
+    // A call that has brought all bytes ends by itself, unless it is paused before its end. A member that is sent more than 33 resets of
+    // streams a second closes the connection.
+    if (this.complete) this.#unpause();
+    else if (!this.#isOver) this.#call.abort(CLOSED);
     this.#waiting?.resolve(undefined);
     this.#waiting = undefined;
     // Without a transport that writes into them. Otherwise #end does it when that has stopped.
@@ -230,10 +232,12 @@ class MemberRead extends BlockLanding implements ObjectRead {
     return (this.#mayPipe ?? this.#reads.mayPipe) && this.length >= PIPED_BYTES && this.#reads.pipes?.available === true;
   }
 
-  /** Nothing more comes from members. `failure`: why, if bytes are missing. */
-  #fetched(failure: CacheError | undefined): void {
+  /** Nothing more comes from members. `thrown`: why the call failed. */
+  #fetched(thrown: CacheError | undefined): void {
     this.#call.end();
     this.#filled();
+    // A member may be lost between its last byte and the end of the call: nothing is missing.
+    const failure = this.complete && thrown instanceof Unreachable ? undefined : thrown;
     const mayResume = failure instanceof Unreachable && this.#fetching.resume !== undefined && !this.#isClosed;
     if (!mayResume) this.#end(failure);
     else if (this.#open === undefined) void this.#resume();
