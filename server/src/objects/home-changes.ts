@@ -121,8 +121,8 @@ export class HomeChanges {
   }
 
   /**
-   * This member has started, or is in the list for the first time or again. Any other member may have decided about its objects, by a list with fewer members. It decides about nothing
-   * until all others have confirmed that they do not. Returns the takeovers that begin.
+   * This member has started, or is in the list for the first time or again. Any other member may have decided about its objects, by a
+   * list with fewer members. It decides about nothing until all others have confirmed that they do not. Returns the takeovers that begin.
    */
   started(): TakeOver[] {
     return this.#others().map((from) => this.#begin({ from, before: undefined, covers: () => true }));

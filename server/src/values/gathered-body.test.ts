@@ -1,5 +1,6 @@
 import { CacheError } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
+import { received } from "../testing/received-body.js";
 import { SentBody } from "../testing/value-bodies.js";
 import { patterned } from "../testing/value-samples.js";
 import type { BodyPieces } from "./body-tee.js";
@@ -11,19 +12,6 @@ const HALF = WHOLE_BYTES / 2;
 
 function gathered(body: BodyPieces, size: number): GatheredBody {
   return new GatheredBody(URL, body, Buffer.alloc(size));
-}
-
-/** A body that is received into memory, at most so many bytes at a time. */
-function received(bytes: Buffer, atMost: number): BodyPieces {
-  let at = 0;
-  return {
-    [Symbol.asyncIterator]: () => ({ next: () => Promise.reject(new Error("its pieces are not read")) }),
-    receive: async (target) => {
-      const copied = bytes.copy(target, 0, at, at + Math.min(atMost, target.length));
-      at += copied;
-      return copied;
-    },
-  };
 }
 
 async function bytesOf(body: AsyncIterable<Uint8Array>): Promise<Buffer> {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { received } from "../testing/received-body.js";
 import type { BodyPieces } from "./body-tee.js";
 import { ReceivedBodies, WHOLE_BYTES } from "./write-memory.js";
 
@@ -69,19 +70,6 @@ describe("a body that is gathered", () => {
 });
 
 describe("a body that is received in segments", () => {
-  /** A body that is received into memory, at most so many bytes at a time. */
-  function received(bytes: Buffer, atMost: number): BodyPieces {
-    let at = 0;
-    return {
-      [Symbol.asyncIterator]: () => ({ next: () => Promise.reject(new Error("its pieces are not read")) }),
-      receive: async (target) => {
-        const copied = bytes.copy(target, 0, at, at + Math.min(atMost, target.length));
-        at += copied;
-        return copied;
-      },
-    };
-  }
-
   const bytes = Buffer.from(Array.from({ length: 10_000 }, (_, at) => at % 251));
 
   async function piecesOf(body: BodyPieces): Promise<Uint8Array[]> {
