@@ -15,7 +15,7 @@ function Header() {
   const { version } = report.members.find(({ name }) => name === report.member)?.report ?? {};
   return html`<header>
     <h1>frontcache</h1>
-    <p>${count(answering)} of ${count(report.members.length)} members answer; reported by ${report.member}${version ? `, version ${version}` : ""}</p>
+    <p>Members answering: ${count(answering)} of ${count(report.members.length)}; reported by ${report.member}${version ? `, version ${version}` : ""}</p>
     <p role="status" class=${connected ? "live" : "lost"}>${connected ? "live" : "connection lost, reconnecting"}</p>
   </header>`;
 }
@@ -25,7 +25,7 @@ function show() {
   document.title = `frontcache \u00b7 ${report.member}`;
   render(
     html`<${Header} />
-      <main>
+      <main class=${connected ? "" : "outdated"}>
         <${Tiles} report=${report} history=${history} />
         <${Lines} history=${history} />
         <${Members} report=${report} history=${history} />

@@ -27,33 +27,37 @@ export function Tiles({ report, history }) {
   </dl>`;
 }
 
-/** Throughput of the last five minutes. */
+/** Throughput of the last five minutes, as far as the page has been open. */
 export function Lines({ history }) {
   const { points, total } = history;
   const most = points.reduce((top, { served, origin }) => Math.max(top, served, origin), 0);
   const text = `Now ${rate(total.served)} served, ${rate(total.origin)} from the origin; maximum ${rate(most)}.`;
   return html`<section class="card" aria-labelledby="lines-title">
-    <h2 id="lines-title">Throughput, last five minutes</h2>
-    <ul class="legend"><li>served</li><li class="origin">from the origin</li><li class="top">maximum: ${rate(most)}</li></ul>
-    <svg class="lines" viewBox="0 0 300 100" preserveAspectRatio="none" role="img" aria-label=${text}>
-      <path class="grid" d="M0 4H300M0 51H300M0 98H300" />
-      <path class="origin" d=${line(
-        points.map(({ origin }) => origin),
-        most,
-      )} />
-      <path class="served" d=${line(
-        points.map(({ served }) => served),
-        most,
-      )} />
-    </svg>
+    <h2 id="lines-title">Throughput</h2>
+    <ul class="legend"><li>served</li><li class="origin">from the origin</li></ul>
+    <div class="chart">
+      <ol class="scale" aria-hidden="true">${(most === 0 ? [0] : [most, most / 2, 0]).map((value) => html`<li>${rate(value)}</li>`)}</ol>
+      <svg class="lines" viewBox="0 0 300 100" preserveAspectRatio="none" role="img" aria-label=${text}>
+        <path class="grid" d="M0 4H300M0 51H300M0 98H300" />
+        <path class="origin" d=${line(
+          points.map(({ origin }) => origin),
+          most,
+        )} />
+        <path class="served" d=${line(
+          points.map(({ served }) => served),
+          most,
+        )} />
+      </svg>
+      <p class="times" aria-hidden="true"><span>5 min ago</span><span>now</span></p>
+    </div>
   </section>`;
 }
 
 function Volumes({ volumes }) {
   return volumes.map(
     ({ path, usedBytes, limitBytes, state }) => html`<div key=${path}>
-      <meter min="0" max=${limitBytes} value=${usedBytes} high=${0.95 * limitBytes} title=${path} aria-label=${`${path}, used`}></meter>
-      ${" "}${bytes(usedBytes)} of ${bytes(limitBytes)}${state === "ok" ? "" : html`<small class="state bad">${path}: ${state}</small>`}
+      <span class="volume"><meter min="0" max=${limitBytes} value=${usedBytes} high=${0.95 * limitBytes} title=${path} aria-label=${`${path}, used`}></meter>
+      ${" "}${bytes(usedBytes)} of ${bytes(limitBytes)}</span>${state === "ok" ? "" : html`<small class="state bad">${path}: ${state}</small>`}
     </div>`,
   );
 }
@@ -67,7 +71,7 @@ function Buckets({ buckets }) {
   );
 }
 
-const HEADINGS = ["Member", "State", "Ring", "Hit ratio", "Served", "Volumes", "Fills", "Loop p99", "Up"];
+const HEADINGS = ["Member", "State", "Ring", "Hit ratio", "Served", "Volumes", "Fills", "Loop delay p99", "Up"];
 
 /** A member list that was not confirmed for longer is shown. Watches of the Kubernetes API are renewed every half minute. */
 const OLD_LIST_MS = 60_000;
@@ -139,18 +143,17 @@ export function Errors({ report }) {
   const errors = answered(report)
     .flatMap(({ name, recentErrors }) => recentErrors.map((error) => ({ ...error, name })))
     .sort((a, b) => b.atMs - a.atMs)
-    .slice(0, 20);
+    .slice(0, 10);
   return html`<section class="card" aria-labelledby="errors-title">
     <h2 id="errors-title">Recent errors</h2>
     ${
       errors.length === 0
         ? html`<p class="empty">No failed reads.</p>`
-        : html`<div class="scroll"><table class="stacks"><thead><tr><th scope="col">When</th><th scope="col">Member</th><th scope="col">Error</th></tr></thead>
+        : html`<div class="scroll"><table><thead><tr><th scope="col">Error</th><th scope="col" class="number">Member and time</th></tr></thead>
       <tbody>${errors.map(
         ({ atMs, name, code, message }) => html`<tr>
-          <td data-label="When" class="state"><time datetime=${new Date(atMs).toISOString()}>${age(report.atMs - atMs)} ago</time></td>
-          <td data-label="Member">${name}</td>
-          <td data-label="Error" class="url"><span><strong>${code}</strong><small>${message}</small></span></td>
+          <td class="url"><strong>${code}</strong><small>${message}</small></td>
+          <td class="number">${name}<small><time datetime=${new Date(atMs).toISOString()}>${age(report.atMs - atMs)} ago</time></small></td>
         </tr>`,
       )}</tbody></table></div>`
     }

@@ -16,6 +16,8 @@ describe("human-readable amounts", () => {
     [9_940, "9.9 s"],
     [75_300, "75 s"],
     [3_600_000, "60 min"],
+    [108_000_000, "30 h"],
+    [1_036_800_000, "12 d"],
   ])("format %d ms as %s", (ms, text) => expect(formatDuration(ms)).toBe(text));
 
   it("format counts and shares", () => {
@@ -29,10 +31,18 @@ describe("a table", () => {
       ["cache-0", "7", "ready"],
       ["c", "1234", "not ready"],
     ];
-    expect(formatTable(["name", "n", "state"], rows).split("\n")).toEqual([
+    expect(formatTable(["name", "n", "state"], rows, { width: 24, optional: ["n"] }).split("\n")).toEqual([
       "NAME        N  STATE",
       "cache-0     7  ready",
       "c        1234  not ready",
     ]);
+  });
+
+  it("leaves out as many optional columns as its width requires, in their order", () => {
+    const table = (width: number): string[] =>
+      formatTable(["name", "up", "n", "state"], [["c", "5 s", "1234", "ready"]], { width, optional: ["n", "up"] }).split("\n");
+    expect(table(22)[0]).toBe("NAME   UP     N  STATE");
+    expect(table(21)).toEqual(["NAME   UP  STATE", "c     5 s  ready"]);
+    expect(table(2)).toEqual(["NAME  STATE", "c     ready"]);
   });
 });

@@ -12,8 +12,10 @@ export function formatShare(share: number): string {
   return `${(share * 100).toFixed(1)} %`;
 }
 
-/** Formats a duration: `0.4 s`, `75 s`, `12 min`. */
+/** Formats a duration: `0.4 s`, `75 s`, `12 min`, `30 h`, `12 d`. */
 export function formatDuration(ms: number): string {
+  if (ms >= 10 * 86_400_000) return `${Math.round(ms / 86_400_000)} d`;
+  if (ms >= 10 * 3_600_000) return `${Math.round(ms / 3_600_000)} h`;
   if (ms >= 600_000) return `${Math.round(ms / 60_000)} min`;
   return ms >= 10_000 ? `${Math.round(ms / 1000)} s` : `${(ms / 1000).toFixed(1)} s`;
 }

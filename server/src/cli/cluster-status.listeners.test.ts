@@ -85,7 +85,7 @@ describe("the table of the status", () => {
       }),
       member("c", { state: "unreachable", problem: "connect ECONNREFUSED" }),
     ];
-    const lines = formatStatus({ members } as unknown as ClusterReport).split("\n");
+    const lines = formatStatus({ members } as unknown as ClusterReport, 120).split("\n");
     expect(lines[1]).toMatch(/^a +10\.0\.0\.1:1 +ready +50\.0 % +6 +1\.0 MiB +4\.0 MiB +91\.0 % +2 +75 s$/);
     expect(lines[3]).toMatch(/^c +10\.0\.0\.1:1 +unreachable +50\.0 % +- /);
     expect(lines.slice(4)).toEqual([
@@ -102,7 +102,7 @@ describe("the table of the status", () => {
     const thumbs = { url: "cache://thumbs", usedBytes: 3 << 20, isPinned: false };
     const members = ["a", "b"].map((name) => member(name, { state: "ready", report: { ...report, buckets: [builds, thumbs] } }));
     expect(
-      formatStatus({ members } as unknown as ClusterReport)
+      formatStatus({ members } as unknown as ClusterReport, 120)
         .split("\n")
         .slice(4),
     ).toEqual(["cache://builds: 2.0 MiB of 8.0 MiB used, pinned", "cache://thumbs: 6.0 MiB used"]);

@@ -44,8 +44,11 @@ function reportIn({ status, text }: { readonly status: number; readonly text: st
 
 const HEADINGS = ["member", "address", "state", "ring", "blocks", "used", "of", "hits", "fills", "up"];
 
-/** A table of the members, their totals, a line for each bucket of values and for each problem. */
-export function formatStatus({ members }: ClusterReport): string {
+/** What a narrow terminal does not show, the least important first. `--json` contains all of it. */
+const OPTIONAL = ["address", "fills", "blocks", "up"];
+
+/** A table of the members that fits the width, their totals, a line for each bucket of values and for each problem. */
+export function formatStatus({ members }: ClusterReport, width: number): string {
   const rows = members.map(({ name, grpcAddress, state, ringShare, report }) => [
     name,
     grpcAddress,
@@ -57,7 +60,12 @@ export function formatStatus({ members }: ClusterReport): string {
   const ready = members.filter(({ state }) => state === "ready").length;
   const used = `${formatBytes(sum(reports, "usedBytes"))} of ${formatBytes(sum(reports, "limitBytes"))} used`;
   const totals = `${ready} of ${members.length} ready, ${used}`;
-  return [formatTable(HEADINGS, rows), totals, ...bucketsOf(reports), ...members.flatMap(problemsOf)].join("\n");
+  return [
+    formatTable(HEADINGS, rows, { width, optional: OPTIONAL }),
+    totals,
+    ...bucketsOf(reports),
+    ...members.flatMap(problemsOf),
+  ].join("\n");
 }
 
 /** A line per bucket of values: what it uses of all members' volumes. */

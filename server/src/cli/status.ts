@@ -50,6 +50,6 @@ async function show(client: CacheClient, signal: AbortSignal, flags: StatusFlags
   const { json, watch } = flags;
   const access = accessOptions(flags, process.env);
   const found = await clusterStatus(client.members(), { tls: access.tls, token: tokenSource(access)?.() }, signal);
-  const text = json ? JSON.stringify(found) : formatStatus(found);
+  const text = json ? JSON.stringify(found) : formatStatus(found, process.stdout.columns ?? Number.POSITIVE_INFINITY);
   process.stdout.write(`${watch !== undefined && !json && process.stdout.isTTY ? CLEAR : ""}${text}\n`);
 }

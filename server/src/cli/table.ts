@@ -1,5 +1,16 @@
+export interface TableOptions {
+  /** Characters per line. */
+  readonly width: number;
+  /** Headings of columns that are left out, one after the other, while a line is wider. */
+  readonly optional: readonly string[];
+}
+
 /** Formats rows under headings. A column is as wide as its widest cell; columns of numbers are right-aligned. */
-export function formatTable(headings: readonly string[], rows: readonly (readonly string[])[]): string {
+export function formatTable(
+  headings: readonly string[],
+  rows: readonly (readonly string[])[],
+  { width, optional }: TableOptions,
+): string {
   const widths = headings.map((heading, column) => Math.max(heading.length, ...rows.map((row) => row[column]!.length)));
   const isNumber = headings.map((_, column) => rows.length > 0 && rows.every((row) => /^[\d-]/.test(row[column]!)));
   const line = (cells: readonly string[]): string =>
@@ -7,5 +18,9 @@ export function formatTable(headings: readonly string[], rows: readonly (readonl
       .map((cell, column) => (isNumber[column] ? cell.padStart(widths[column]!) : cell.padEnd(widths[column]!)))
       .join("  ")
       .trimEnd();
-  return [headings.map((heading) => heading.toUpperCase()), ...rows].map(line).join("\n");
+  const lines = [headings.map((heading) => heading.toUpperCase()), ...rows].map(line);
+  const [leftOut, ...others] = optional;
+  if (leftOut === undefined || lines.every(({ length }) => length <= width)) return lines.join("\n");
+  const shortened = (cells: readonly string[]): string[] => cells.filter((_, column) => headings[column] !== leftOut);
+  return formatTable(shortened(headings), rows.map(shortened), { width, optional: others });
 }
