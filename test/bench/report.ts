@@ -51,11 +51,14 @@ export function summaryText(answers: ReadonlyMap<string, Answer>): string {
 }
 
 const WIDTH = 860;
-/** Height of title, axis and margins. */
-const FRAME_HEIGHT = 96;
+/** Height of the axis, its labels and its name. */
+const BOTTOM_HEIGHT = 54;
+const TITLE_HEIGHT = 22;
+const LEGEND_HEIGHT = 24;
 const BAR_HEIGHT = 22;
 const BAR_GAP = 14;
 const LETTER_WIDTH = 6.8;
+const TITLE_LETTER_WIDTH = 9.9;
 
 /** Legible on a white and on a dark background: the chart has none. */
 const TEXT_COLOR = "#768390";
@@ -63,25 +66,48 @@ const LINE_COLOR = "#76839055";
 const OUR_COLORS = ["#2f81f7", "#8957e5", "#1b9aaa"];
 const OTHER_COLORS = ["#8d96a0", "#a99d90", "#9fa58f"];
 
+function widestOf(texts: readonly string[]): number {
+  return Math.max(...texts.map(({ length }) => length)) * LETTER_WIDTH;
+}
+
 function label(value: number): string {
   return value >= 100 ? Math.round(value).toLocaleString("en") : value.toPrecision(3);
 }
 
+/** Breaks a text into lines of at most so many characters, between words. */
+function inLines(text: string, most: number): string[] {
+  const lines = [""];
+  for (const word of text.split(" ")) {
+    const last = lines.at(-1)!;
+    if (last.length + word.length < most) lines[lines.length - 1] = `${last} ${word}`.trim();
+    else lines.push(word);
+  }
+  return lines;
+}
+
 /** The chart as the text of an SVG file. */
 function drawChart(title: string, { unit, groups = [""], bars }: Chart): string {
-  const height = FRAME_HEIGHT + bars.length * (groups.length * BAR_HEIGHT + BAR_GAP) + (groups.length > 1 ? 24 : 0);
   // Text cannot be measured without a browser, and fonts differ: leave room for wide letters.
-  const left = Math.max(...bars.map(({ name }) => name.length)) * LETTER_WIDTH + 20;
+  const left = widestOf(bars.map(({ name }) => name)) + 20;
+  const titleLines = inLines(title, WIDTH / TITLE_LETTER_WIDTH);
+  const legendTop = 12 + titleLines.length * TITLE_HEIGHT;
+  const top = legendTop + (groups.length > 1 ? LEGEND_HEIGHT : 0) + 8;
+  const height = top + BOTTOM_HEIGHT + bars.length * (groups.length * BAR_HEIGHT + BAR_GAP);
   const chart = echarts.init(null, null, { renderer: "svg", ssr: true, width: WIDTH, height });
   chart.setOption({
     animation: false,
     textStyle: { color: TEXT_COLOR, fontFamily: "system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif" },
-    title: { text: title, left: 8, top: 8, textStyle: { color: TEXT_COLOR, fontSize: 15, fontWeight: 600 } },
-    ...(groups.length > 1 ? { legend: { top: 34, left: 8, textStyle: { color: TEXT_COLOR } } } : {}),
-    grid: { left, right: 72, top: groups.length > 1 ? 66 : 42, bottom: 44, outerBoundsMode: "none" },
+    title: {
+      text: titleLines.join("\n"),
+      left: 8,
+      top: 8,
+      textStyle: { color: TEXT_COLOR, fontSize: 15, lineHeight: TITLE_HEIGHT, fontWeight: 600 },
+    },
+    ...(groups.length > 1 ? { legend: { top: legendTop, left: 8, itemGap: 28, textStyle: { color: TEXT_COLOR } } } : {}),
+    grid: { left, right: 72, top, bottom: 44, outerBoundsMode: "none" },
     xAxis: {
       type: "value",
-      name: unit,
+      name: bars.every(({ ours }) => ours) ? unit : `${unit}; other systems are gray`,
       nameLocation: "middle",
       nameGap: 26,
       nameTextStyle: { color: TEXT_COLOR },
