@@ -15,7 +15,7 @@ export interface MemberInfo {
 }
 
 /** Converts a member from a message. An empty HTTP address means that it has no HTTP listener. */
-export function memberFromMessage({ name, grpcAddr, httpAddr }: Member): MemberInfo {
+function memberFromMessage({ name, grpcAddr, httpAddr }: Member): MemberInfo {
   return httpAddr === "" ? { name, grpcAddress: grpcAddr } : { name, grpcAddress: grpcAddr, httpAddress: httpAddr };
 }
 

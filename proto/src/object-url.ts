@@ -4,7 +4,7 @@ import { CacheError } from "./errors.js";
 export const ORIGIN_SCHEMES = ["s3", "gs"] as const;
 
 /** The schemes of object URLs: those of stores, and `cache` for values, which have no origin. */
-export const SCHEMES = [...ORIGIN_SCHEMES, "cache"] as const;
+const SCHEMES = [...ORIGIN_SCHEMES, "cache"] as const;
 
 export type Scheme = (typeof SCHEMES)[number];
 

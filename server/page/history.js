@@ -14,7 +14,7 @@ export function sum(report, of) {
 }
 
 /** Bytes per second of one member between two of its reports; 0 if it was restarted or is new. */
-export function ratesOf(now, before) {
+function ratesOf(now, before) {
   const seconds = before === undefined ? 0 : (now.atMs - before.atMs) / 1000;
   if (seconds <= 0 || now.startedAtMs !== before.startedAtMs) return { served: 0, origin: 0, reads: 0 };
   const reads = (member) => Object.values(member.reads).reduce((total, { count }) => total + count, 0);

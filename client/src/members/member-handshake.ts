@@ -12,7 +12,7 @@ import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
  * and line 2 up to its MAC. Both nonces belong to this connection, so nothing can be replayed on another one. Both names are
  * included, so a listener cannot pass a proof on to another listener. The roles differ, so a proof cannot be sent back.
  */
-export const HANDSHAKE_PREFIX = "frontcache-member/1";
+const HANDSHAKE_PREFIX = "frontcache-member/1";
 
 const UNKNOWN = `${HANDSHAKE_PREFIX} unknown`;
 const UNPROVEN = "unproven";

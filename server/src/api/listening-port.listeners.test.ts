@@ -2,8 +2,9 @@ import { once } from "node:events";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { ManualClock } from "@frontcache/proto/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { silentLog } from "../runtime/log.js";
-import { Clients, noLimits } from "./limits/clients.js";
+import { noLimits } from "../testing/no-limits.js";
+import { silentLog } from "../testing/silent-ports.js";
+import { Clients } from "./limits/clients.js";
 import { ListeningPort } from "./listening-port.js";
 
 describe("a listening port", () => {

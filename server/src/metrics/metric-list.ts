@@ -19,10 +19,10 @@ export const originOutcomes = [
  * client's own request that is passed on, or a client's write.
  */
 export const originOperations = ["fetch", "stat", "list", "bucket", "pass", "write"] as const;
-export const valueResults = ["hit", "miss"] as const;
-export const valueOperations = ["put", "delete"] as const;
+const valueResults = ["hit", "miss"] as const;
+const valueOperations = ["put", "delete"] as const;
 /** Of `lost` values, no member had all bytes any more. */
-export const goneReasons = ["evicted", "expired", "lost"] as const;
+const goneReasons = ["evicted", "expired", "lost"] as const;
 export const volumeStates = ["ok", "full", "failing"] as const;
 
 /** Seconds. Hits take 50 us, forwarded reads some hundred, the origin 10 ms to seconds. */

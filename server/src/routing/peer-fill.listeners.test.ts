@@ -10,10 +10,10 @@ import { MemoryOrigin } from "../testing/origin/memory-origin.js";
 import { rampBytes } from "../testing/origin/ramp.js";
 import { rangeOf } from "../testing/origin/requests.js";
 import { openOtherMembers } from "../testing/other-members.js";
+import { silentRouting } from "../testing/silent-ports.js";
 import { MemberView } from "./member-view.js";
 import type { OtherMembers } from "./other-members.js";
 import { BlockHolders, peerFills } from "./peer-fill.js";
-import { silentRouting } from "./routing-events.js";
 
 const SIZE = 100_000;
 const url = "s3://bucket/key";

@@ -14,13 +14,13 @@ import { MemoryObjects } from "../testing/origin/memory-objects.js";
 import { MemoryOrigin } from "../testing/origin/memory-origin.js";
 import { rampBytes } from "../testing/origin/ramp.js";
 import { openObjectHomes, openOtherMembers } from "../testing/other-members.js";
+import { silentRouting } from "../testing/silent-ports.js";
 import { openStore, type StoreFixture, testGeometry } from "../testing/store-fixture.js";
 import type { ReadRequest } from "./cache.js";
 import { MemberView } from "./member-view.js";
 import type { OtherMembers } from "./other-members.js";
 import { BlockHolders } from "./peer-fill.js";
 import { Router } from "./router.js";
-import { silentRouting } from "./routing-events.js";
 
 const { blockBytes: BLOCK, segmentBytes: SEGMENT } = testGeometry;
 const BLOCKS = 12;

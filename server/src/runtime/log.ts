@@ -25,6 +25,3 @@ export function createLog(level: LogLevel, destination?: DestinationStream): Log
     debugEnabled: level === "debug",
   });
 }
-
-/** Writes nothing. */
-export const silentLog: Log = Object.assign(pino({ level: "silent" }), { always: () => {}, debugEnabled: false });

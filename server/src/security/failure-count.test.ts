@@ -1,6 +1,6 @@
 import { ManualClock } from "@frontcache/proto/testing";
 import { expect, it } from "vitest";
-import { silentLog } from "../runtime/log.js";
+import { silentLog } from "../testing/silent-ports.js";
 import { FailureCount, LISTENERS } from "./failure-count.js";
 
 it("counts every failure, and logs one line in ten seconds with the number of those that it stands for", () => {

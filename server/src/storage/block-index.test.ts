@@ -1,8 +1,8 @@
 import { blockDigest } from "@frontcache/proto";
 import { ManualClock } from "@frontcache/proto/testing";
 import { describe, expect, it } from "vitest";
-import { silentLog } from "../runtime/log.js";
 import { MemoryDisk } from "../testing/memory-disk.js";
+import { silentLog } from "../testing/silent-ports.js";
 import { testGeometry, testId, testInfo } from "../testing/store-fixture.js";
 import { BlockIndex } from "./block-index.js";
 import { BucketShares } from "./bucket-share.js";

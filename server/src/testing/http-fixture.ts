@@ -3,17 +3,18 @@ import { eventually, ManualClock } from "@frontcache/proto/testing";
 import { HttpListener } from "../api/http/http-listener.js";
 import type { Page } from "../api/http/pages.js";
 import type { Site } from "../api/http/site.js";
-import { Clients, noLimits } from "../api/limits/clients.js";
+import { Clients } from "../api/limits/clients.js";
 import { Cors, type CorsOrigins } from "../api/s3/cors.js";
 import { objectSite } from "../api/s3/object-site.js";
 import { type Addressing, PREFIXED } from "../api/s3/request-target.js";
 import type { SocketCalls } from "../api/sending/direct-socket.js";
 import { systemClock } from "../runtime/clock.js";
-import { silentLog } from "../runtime/log.js";
 import { loadLibc } from "../storage/mapping/libc.js";
 import { MemoryCache } from "./memory-cache.js";
+import { noLimits } from "./no-limits.js";
 import { noSecurity } from "./no-security.js";
 import { RawClient } from "./raw-client.js";
+import { silentLog } from "./silent-ports.js";
 
 /** Modification time of every object of the fixture. */
 export const LAST_MODIFIED = "Fri, 01 Nov 2024 12:00:00 GMT";

@@ -1,12 +1,11 @@
 import { connectMembers, plainAccess } from "@frontcache/client/members";
 import { type MemberInfo, Membership } from "@frontcache/proto";
 import { type ComposedMember, composeMember, type MemberParts } from "../composition/compose-member.js";
-import { silentRouting } from "../routing/routing-events.js";
 import type { Clock } from "../runtime/clock.js";
-import { silentLog } from "../runtime/log.js";
 import { BlockStore, type BlockStoreOptions, storageTuning } from "../storage/block-store.js";
 import { noMapping } from "../storage/mapping/mapping.js";
 import { evenly } from "./other-members.js";
+import { silentLog, silentRouting } from "./silent-ports.js";
 
 /** The required options of a test store. All others have defaults. */
 export type TestStoreOptions = Partial<BlockStoreOptions> & Pick<BlockStoreOptions, "geometry" | "disk" | "clock">;

@@ -1,10 +1,10 @@
 import { systemClock } from "../runtime/clock.js";
-import { silentLog } from "../runtime/log.js";
 import { FailureCount } from "../security/failure-count.js";
 import { Authorization } from "../security/grants/authorization.js";
 import type { MemberAuthentication, Peer } from "../security/member-authentication.js";
 import type { Security } from "../security/member-security.js";
 import { ANONYMOUS, memberPrincipal } from "../security/principal.js";
+import { silentLog } from "./silent-ports.js";
 
 /** Every caller counts as a member, or none does. */
 export function membersAre(who: "everybody" | "nobody"): MemberAuthentication {

@@ -4,14 +4,15 @@ import { ManualClock } from "@frontcache/proto/testing";
 import type { HttpListenerName } from "../api/http/http-context.js";
 import { HttpListener } from "../api/http/http-listener.js";
 import type { Site } from "../api/http/site.js";
-import { Clients, noLimits } from "../api/limits/clients.js";
+import { Clients } from "../api/limits/clients.js";
 import { systemClock } from "../runtime/clock.js";
-import { silentLog } from "../runtime/log.js";
 import type { Security } from "../security/member-security.js";
 import { loadLibc } from "../storage/mapping/libc.js";
 import type { Values } from "../values/values.js";
 import { MemoryValues } from "./memory-values.js";
+import { noLimits } from "./no-limits.js";
 import { membersAre, noSecurity } from "./no-security.js";
+import { silentLog } from "./silent-ports.js";
 
 /** A response as received. */
 export interface ReceivedReply {

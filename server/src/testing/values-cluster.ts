@@ -10,7 +10,6 @@ import {
   WatchValuesRequest,
 } from "@frontcache/proto";
 import { ManualClock } from "@frontcache/proto/testing";
-import { silentLog } from "../runtime/log.js";
 import type { Slice } from "../runtime/slice.js";
 import { ANONYMOUS } from "../security/principal.js";
 import type { BlockStore, BucketShareSetting } from "../storage/block-store.js";
@@ -21,6 +20,7 @@ import { sendEvents } from "../values/value-events.js";
 import type { ValueMembers } from "../values/value-members.js";
 import { openTestStore } from "./member-fixture.js";
 import { MemoryDisk } from "./memory-disk.js";
+import { silentLog } from "./silent-ports.js";
 import { testGeometry } from "./store-fixture.js";
 
 export interface ValuesClusterOptions {

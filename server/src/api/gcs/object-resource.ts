@@ -43,7 +43,7 @@ export function objectResource({ bucket, key }: ObjectRef, info: ObjectInfo): Re
 }
 
 /** The metageneration of an object; undefined: unknown. */
-export function metagenerationOf({ headers = "" }: ObjectInfo): string | undefined {
+function metagenerationOf({ headers = "" }: ObjectInfo): string | undefined {
   for (const [name, value] of headerPairs(headers)) if (name === "x-goog-metageneration") return value;
   return undefined;
 }

@@ -4,8 +4,9 @@ import type { Socket } from "node:net";
 import { describe, expect, it } from "vitest";
 import { systemClock } from "../../runtime/clock.js";
 import { ConnectionAuthentication } from "../../security/connection-authentication.js";
+import { noLimits } from "../../testing/no-limits.js";
 import { noSecurity, testPeer } from "../../testing/no-security.js";
-import { Clients, noLimits } from "../limits/clients.js";
+import { Clients } from "../limits/clients.js";
 import { Connection } from "./connection.js";
 
 /** What a connection knows of its socket. */

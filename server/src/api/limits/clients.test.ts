@@ -1,6 +1,7 @@
 import { ManualClock } from "@frontcache/proto/testing";
 import { describe, expect, it } from "vitest";
-import { Clients, noLimits } from "./clients.js";
+import { noLimits } from "../../testing/no-limits.js";
+import { Clients } from "./clients.js";
 
 const busy = expect.objectContaining({ code: "RESOURCE_EXHAUSTED", retryable: true });
 

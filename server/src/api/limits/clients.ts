@@ -143,13 +143,3 @@ export class Clients {
     this.#cancelTimer = this.#clock.after(MEASURE_MS, () => this.#measureDelay(nowMs + MEASURE_MS));
   }
 }
-
-/** No limits. */
-export const noLimits: ClientLimits = {
-  maxConnections: Number.POSITIVE_INFINITY,
-  maxClientConnections: Number.POSITIVE_INFINITY,
-  maxReads: Number.POSITIVE_INFINITY,
-  maxClientReads: Number.POSITIVE_INFINITY,
-  slowReaderBytes: Number.POSITIVE_INFINITY,
-  overloadMs: Number.POSITIVE_INFINITY,
-};

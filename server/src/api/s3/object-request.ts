@@ -38,7 +38,7 @@ export interface ObjectRequest {
 /** Request header by which clients of S3 ask for the checksums of an object. The only value is ENABLED. */
 const CHECKSUM_MODE_HEADER = "x-amz-checksum-mode";
 /** Request header of a GET or HEAD that only fetches the object into the cache. The only value that counts is `1`. */
-export const WARM_HEADER = "frontcache-warm";
+const WARM_HEADER = "frontcache-warm";
 
 const MAX_PART_NUMBER = 10_000;
 

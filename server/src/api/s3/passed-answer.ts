@@ -37,21 +37,9 @@ export function passedHeaders({ request }: Pick<HttpContext, "request">): [name:
 export type Passed = Pick<PassQuestion, "ref" | "method" | "query" | "headers">;
 
 /**
- * Answers a request as the origin does: asks it, re-signed, and streams its answer, which is not kept. For a caller without a callback
- * of its own for the end of the response.
+ * One request that is answered as the origin does: the origin gets it, signed again, and its answer is streamed and not cached. The
+ * owner of this object calls `end` when the response is closed.
  */
-export async function passThrough(
-  context: HttpContext,
-  cache: Pick<Cache, "ask">,
-  passed: Passed,
-  resource: string,
-): Promise<void> {
-  const passing = new PassedReply(context, cache, resource);
-  context.whenClosed(() => passing.end());
-  await passing.run(passed);
-}
-
-/** One request that is answered as the origin does. The owner calls `end` when the response is closed. */
 export class PassedReply {
   readonly #context: HttpContext;
   readonly #cache: Pick<Cache, "ask">;

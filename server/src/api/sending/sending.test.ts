@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { systemClock } from "../../runtime/clock.js";
 import type { Slice } from "../../runtime/slice.js";
-import { Clients, noLimits } from "../limits/clients.js";
+import { noLimits } from "../../testing/no-limits.js";
+import { Clients } from "../limits/clients.js";
 import { plainSocket } from "./send-strategy.js";
 import { Sending, type Sink } from "./sending.js";
 

@@ -40,7 +40,7 @@ export async function listObjects(commands: ListCommands, ref: PrefixRef, page: 
 }
 
 /** The request of a page. Names are requested escaped, because XML cannot represent all characters of keys. */
-export function listInput({ bucket, prefix }: PrefixRef, page: ListPage) {
+function listInput({ bucket, prefix }: PrefixRef, page: ListPage) {
   const { delimiter, maxKeys, token, startAfter, withOwners } = page;
   return {
     Bucket: bucket,

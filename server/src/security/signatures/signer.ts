@@ -148,7 +148,7 @@ export class Signer {
 }
 
 /** What a signature is of. */
-export function canonicalRequest({ method, path, query, headers, payloadHash }: Signable): string {
+function canonicalRequest({ method, path, query, headers, payloadHash }: Signable): string {
   let [lines, names] = ["", ""];
   for (const [name, value] of headers) {
     lines += `${name}:${canonicalValue(value)}\n`;

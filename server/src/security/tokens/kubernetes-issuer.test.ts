@@ -1,8 +1,8 @@
 import { ManualClock } from "@frontcache/proto/testing";
 import type { JWTPayload } from "jose";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { silentLog } from "../../runtime/log.js";
 import { SigningIssuer } from "../../testing/signing-issuer.js";
+import { silentLog } from "../../testing/silent-ports.js";
 import { KubernetesIssuer } from "./kubernetes-issuer.js";
 import type { ReviewStatus, ServiceAccountApi } from "./service-account-api.js";
 import type { RefusalKind, TokenIdentity } from "./token-issuer.js";
