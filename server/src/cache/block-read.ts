@@ -144,7 +144,7 @@ export class BlockRead implements ObjectRead {
     if (this.#renewPin(segment)) return;
     const { ref, blockOffset, cachedOnly } = this.#request;
     if (cachedOnly) throw notCached(ref, blockOffset + this.#position);
-    const discovering = this.#context.fills.discovering(ref.url, blockOffset);
+    const discovering = this.#context.fills.discovering(ref.url, blockOffset, this.info.version);
     if (discovering === undefined) this.#requestRest(segment);
     else await untilAborted(discovering, this.#stopSignal());
   }

@@ -180,6 +180,19 @@ describe("a member's cache", () => {
     expect(await read(4 * SEGMENT, BLOCK, { version: undefined })).toEqual(rampBytes(4 * SEGMENT, BLOCK - 4 * SEGMENT, 50));
   });
 
+  it("fetches a new version after all requests that were sent without a version are answered: one may bring the same bytes", async () => {
+    const hold = origin.faults.hold((call) => call.offset === 2 * SEGMENT && call.version === undefined);
+    const opened = await cache.open(request(0, 4 * SEGMENT, { version: undefined }));
+    version = objects.putRamp(url, BLOCK, 50);
+    const newer = read(2 * SEGMENT, 4 * SEGMENT);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(asked().filter(([segment]) => segment === 2)).toHaveLength(1);
+    hold.release();
+    expect(await newer).toEqual(rampBytes(2 * SEGMENT, 2 * SEGMENT, 50));
+    await expect(restOf(opened)).rejects.toMatchObject({ code: "FAILED_PRECONDITION" });
+    opened.close();
+  });
+
   it("fails with FAILED_PRECONDITION a read of a version that was replaced, and keeps what is cached", async () => {
     await read(0, 10);
     objects.putRamp(url, BLOCK, 50);

@@ -167,7 +167,8 @@ export class LocalCache {
     for (let starts = 1; ; starts++) {
       const isKnown = version !== undefined && objectSize !== undefined;
       const info = isKnown ? { version, objectSize } : await this.stat(ref, version, signal);
-      if (!request.dryRun) for (let d = this.#discovering(request); d !== undefined; d = this.#discovering(request)) await d;
+      const discovering = (): Promise<void> | undefined => this.#discovering(request, info.version);
+      if (!request.dryRun) for (let d = discovering(); d !== undefined; d = discovering()) await d;
       try {
         return await this.#warmer.warm(request, info);
       } catch (error) {
@@ -241,16 +242,19 @@ export class LocalCache {
 
   /** A miss of a version that is known or believed to be current. */
   async #openVersion(request: BlockRequest, version: string, pinned: PinnedBlock): Promise<ObjectRead> {
-    for (let d = this.#discovering(request); d !== undefined; d = this.#discovering(request)) await d;
+    for (let d = this.#discovering(request, version); d !== undefined; d = this.#discovering(request, version)) await d;
     return this.#blocks.fill(request, version, this.records.infoOf(request.ref.url, version), pinned);
   }
 
   /**
-   * Resolves when the discovery that runs for this block has its version: its answer may bring the requested bytes. Undefined:
-   * none runs; a fill may be opened, in the same turn of the event loop.
+   * Resolves when a discovery that runs for this block has more answers: they may bring the requested bytes. Undefined: none can be of
+   * this version any more; a fill may be opened, in the same turn of the event loop.
    */
-  #discovering({ ref, blockOffset, signal }: Pick<BlockRequest, "ref" | "blockOffset" | "signal">): Promise<void> | undefined {
-    const discovering = this.#fills.discovering(ref.url, blockOffset);
+  #discovering(
+    { ref, blockOffset, signal }: Pick<BlockRequest, "ref" | "blockOffset" | "signal">,
+    version: string,
+  ): Promise<void> | undefined {
+    const discovering = this.#fills.discovering(ref.url, blockOffset, version);
     return discovering && untilAborted(discovering, signal);
   }
 

@@ -47,6 +47,10 @@ export class FillDescription {
   #reject!: (error: CacheError) => void;
   #info: ObjectInfo | undefined;
   #failed = false;
+  /** Requests without a version that are not answered. */
+  #unanswered = 0;
+  #answered: Promise<void> | undefined;
+  #onAnswered: (() => void) | undefined;
   #observedAtMs = Number.NEGATIVE_INFINITY;
 
   /** `onDescribed` is called with the first answer, before `promise` resolves. */
@@ -100,6 +104,28 @@ export class FillDescription {
   /** When the last request was sent that the origin answered with this version. Monotonic milliseconds; -Infinity: never. */
   get observedAtMs(): number {
     return this.#observedAtMs;
+  }
+
+  /** A request is sent. Returns whether any version may answer it: then `answered` is called before `accept`, or when it has failed. */
+  sent(): boolean {
+    const isOpen = this.version === undefined;
+    if (isOpen) this.#unanswered++;
+    return isOpen;
+  }
+
+  answered(): void {
+    if (--this.#unanswered > 0) return;
+    this.#onAnswered?.();
+    this.#answered = this.#onAnswered = undefined;
+  }
+
+  /** Resolves when all requests are answered that any version may answer. Undefined: there are none. */
+  get answers(): Promise<void> | undefined {
+    if (this.#unanswered === 0) return undefined;
+    this.#answered ??= new Promise((resolve) => {
+      this.#onAnswered = resolve;
+    });
+    return this.#answered;
   }
 
   /** Takes note of the answer to a request that was sent at `askedAtMs` (monotonic). Throws FAILED_PRECONDITION if its version differs. */

@@ -34,13 +34,7 @@ export class Fills {
 
   /** Whether any version of the block is being filled. */
   fillsAnyVersion(url: string, blockOffset: number): boolean {
-    if (!this.#described.has(url)) return false;
-    for (let fill = this.#all.first; fill !== undefined; fill = fill.next) {
-      const { target, description } = fill;
-      const isOfBlock = target.blockOffset === blockOffset && target.ref.url === url;
-      if (isOfBlock && description.version !== undefined) return true;
-    }
-    return false;
+    return this.#findDescribed(url, blockOffset, () => true) !== undefined;
   }
 
   /** The running fill of a block of one version, or a new one without any request. */
@@ -67,13 +61,16 @@ export class Fills {
   }
 
   /**
-   * Resolves when the discovery that runs for this block has its version, or has failed. Undefined: none runs. A fill that is
-   * opened meanwhile, for the version that turns out to be current, would fetch the block twice.
+   * Resolves when a discovery of this block has more answers, which may be of this version. Undefined: none can be any more. A fill of
+   * the version that is opened before would fetch the segments of such an answer a second time.
    */
-  discovering(url: string, blockOffset: number): Promise<void> | undefined {
+  discovering(url: string, blockOffset: number, version: string): Promise<void> | undefined {
     const discovery = this.#discoveries.get(url);
-    if (discovery?.target.blockOffset !== blockOffset || discovery.description.isSettled) return undefined;
-    return discovery.description.promise.then(nothing, nothing);
+    const isUndescribed = discovery?.target.blockOffset === blockOffset && !discovery.description.isSettled;
+    if (isUndescribed) return discovery.description.promise.then(nothing, nothing);
+    // The first answer had another version. The discovery's other requests had been sent by then, and the object may have changed between.
+    const isOpen = (fill: Fill): boolean => fill.description.version !== version && fill.description.answers !== undefined;
+    return this.#findDescribed(url, blockOffset, isOpen)?.description.answers;
   }
 
   /** A new fill without a version. From its first answer on it is the fill of that version's block. */
@@ -117,6 +114,17 @@ export class Fills {
   settled(): Promise<void> {
     if (this.running === 0) return Promise.resolve();
     return new Promise((resolve) => this.#settled.add(resolve));
+  }
+
+  /** A fill of any version of the block that meets a condition. */
+  #findDescribed(url: string, blockOffset: number, isMet: (fill: Fill) => boolean): Fill | undefined {
+    if (!this.#described.has(url)) return undefined;
+    for (let fill = this.#all.first; fill !== undefined; fill = fill.next) {
+      const { target, description } = fill;
+      const isOfBlock = target.blockOffset === blockOffset && target.ref.url === url;
+      if (isOfBlock && description.version !== undefined && isMet(fill)) return fill;
+    }
+    return undefined;
   }
 
   #countDescribed(url: string, change: number): void {

@@ -111,11 +111,15 @@ export class Part implements Landing {
     let answer: OriginAnswer | undefined;
     try {
       const askedAtMs = context.clock.monotonicMs();
+      const request = this.#request(fill, budget);
+      const isOpen = description.sent();
       try {
-        answer = await context.origin.fetch(this.#request(fill, budget));
+        answer = await context.origin.fetch(request);
       } catch (error) {
         description.refused(CacheError.from(error), askedAtMs);
         throw error;
+      } finally {
+        if (isOpen) description.answered();
       }
       description.accept(answer, askedAtMs);
       if (buffers.length < this.#count) this.#fit(fill, buffers, onCut);
