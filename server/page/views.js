@@ -21,7 +21,7 @@ export function Tiles({ report, history }) {
     <${Tile} name="Hit ratio" more="hits" value=${share(own === 0 ? undefined : cached / own)}>${count(own)} reads<//>
     <${Tile} name="Served" more="served" value=${rate(total.served)}>${bytes(served)} since the start<//>
     <${Tile} name="From the origin" more="origin" value=${rate(total.origin)}>${bytes(sum(report, ({ origin }) => origin.bytes))} since the start<//>
-    <${Tile} name="Saved" more="saved" value=${share(served === 0 ? undefined : saved / served)}>${bytes(saved)} not requested<//>
+    <${Tile} name="Served from cache" more="saved" value=${share(served === 0 ? undefined : saved / served)}>${bytes(saved)} since the start<//>
     <${Tile} name="Fills" more="fills" value=${count(fills)}>${count(sum(report, (member) => member.fills.waitingParts))} parts waiting<//>
     <${Tile} name="Failed reads" more="failed" value=${count(failed)}>${count(sum(report, ({ corruptions }) => corruptions))} corruptions repaired<//>
   </dl>`;
