@@ -96,7 +96,7 @@ describe("docs/security.md", () => {
     expect(rows.filter(({ length }) => length !== 4)).toEqual([]);
     // That names are of files that exist is checked for all pages. What operators do with a file, no test can show.
     const untested = rows.filter(([, , , shownBy]) => !/`(?:proto|client|server|test)\/[\w./-]+\.test\.ts`/.test(shownBy!));
-    expect(untested.map(([attacker]) => attacker)).toEqual(["who reads the identities file"]);
+    expect(untested.map(([attacker]) => attacker)).toEqual(["anyone who reads the identities file"]);
   });
 });
 
