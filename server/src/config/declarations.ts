@@ -37,6 +37,11 @@ function optional<T>(flag: string, parser: Parser<T>, defaultText: string, text:
   return { flag, parser, fallback: () => undefined, defaultText, text };
 }
 
+/** A list that is given as one text with commas, or by several flags. */
+function repeatable<T>(declaration: Declaration<T>): Declaration<T> {
+  return { ...declaration, text: `${declaration.text}; separate several by commas or repeat the flag`, repeatable: true };
+}
+
 /** Every setting of `serve`, by its name in the Settings object. */
 export const declarations = {
   listen: setting(
@@ -55,32 +60,20 @@ export const declarations = {
     "s3-listen",
     orNone(listenAddress),
     formatHostPort(DEFAULT_S3_LISTEN),
-    "address of the S3 endpoint whose buckets are at the root, a Unix socket, or both; none: no such listener; without this setting the member starts without it if the port is in use",
+    "address of the S3 endpoint, a Unix socket, or both; none: no such listener; if this is not set and the port is in use, the member starts without the endpoint",
   ),
   socketMode: setting(
     "socket-mode",
     fileMode,
     "660",
-    "permissions of all Unix sockets; who may write to a socket may connect to it",
+    "permissions of all Unix sockets; a user who may write to a socket may connect to it",
   ),
-  s3Domain: {
-    ...setting(
-      "s3-domain",
-      domains,
-      "",
-      "domain whose subdomains are buckets of the S3 endpoint (virtual-host style); separate several by commas or repeat the flag",
-    ),
-    repeatable: true as const,
-  },
-  corsOrigin: {
-    ...optional(
-      "cors-origin",
-      corsOrigins,
-      "the bucket's own rules",
-      "origins of web pages that may read objects by CORS, or *; separate several by commas or repeat the flag",
-    ),
-    repeatable: true as const,
-  },
+  s3Domain: repeatable(
+    setting("s3-domain", domains, "", "domain whose subdomains are buckets of the S3 endpoint (virtual-host style)"),
+  ),
+  corsOrigin: repeatable(
+    optional("cors-origin", corsOrigins, "the bucket's own rules", "origins of web pages that may read objects by CORS, or *"),
+  ),
   cacheDirs: setting(
     "cache-dirs",
     cacheDirs,
@@ -122,7 +115,7 @@ export const declarations = {
     "member-timeout",
     duration(10),
     "1s",
-    "time in which another member must accept a connection; a member that sends nothing for half of it must answer a probe in as much; otherwise it is unreachable for a moment",
+    "time in which another member must accept a connection; a member that sends nothing for half of it is probed, and unreachable if it does not answer in another half",
   ),
   leaveAfterMs: setting(
     "leave-after",
@@ -146,7 +139,7 @@ export const declarations = {
     "part-size",
     size(MiB),
     "4MiB",
-    "target size of one origin request; a request is at least this large if that much is missing contiguously, and always smaller than twice this; at most --block-size",
+    "target size of one origin request, at most --block-size; requests are smaller only if less is missing in a row, and always smaller than twice this size",
   ),
   fillMemoryBytes: setting("fill-memory", size(2 * MiB), "256MiB", "total memory of all running fills"),
   fillParallelism: setting("fill-parallelism", whole(1, 64), "4", "concurrent origin requests per fill"),
@@ -171,13 +164,13 @@ export const declarations = {
     "verdict-ttl",
     duration(0),
     "60s",
-    "how long an origin's decision counts that an identity with origin credentials of its own may read an object; 0: ask for each read",
+    "for identities with origin credentials of their own: how long the origin's decision that such an identity may read an object is used; 0: ask for each read",
   ),
   staleIfError: setting(
     "stale-if-error",
     bool,
     "true",
-    "serve cached data if the origin is slow or unreachable when its version is to be checked",
+    "serve cached data if the origin is slow or unreachable when the version must be checked",
   ),
   s3ForcePathStyle: setting(
     "s3-force-path-style",
@@ -227,13 +220,13 @@ export const declarations = {
     "identities-file",
     line("path"),
     "every client may do everything",
-    "YAML file of identities, their credentials and what is granted to them; everything else is then denied",
+    "YAML file of identities, their credentials and grants; everything else is then denied",
   ),
   auditLog: setting(
     "audit-log",
     line("path|log|none"),
     "log",
-    "with --identities-file: where denied requests, evictions and changes of grants are recorded, one JSON line each: a file, the log, or nowhere",
+    "with --identities-file: where denied requests, writes, evictions and changes of grants are recorded, one JSON line each: a file, the log, or nowhere",
   ),
   accessLog: optional(
     "access-log",
@@ -251,13 +244,13 @@ export const declarations = {
     "tee-writes",
     size(0),
     "64MiB",
-    "with --writes: the longest written object that is cached while it is sent to the origin, so that the next read needs no origin; all such copies together have as much memory; 0: none",
+    "with --writes: written objects of at most this size are cached while they are sent to the origin, so that the next read needs no origin; also the memory of all such copies together; 0: none",
   ),
   s3ExternalHost: optional(
     "s3-external-host",
     line("host[:port]"),
     "the Host header",
-    "host, and port if clients use one, that S3 clients sign requests for, if a proxy replaces the Host header",
+    "host, and port if any, for which S3 clients sign their requests, if a proxy replaces the Host header",
   ),
   sigv2: setting(
     "sigv2",
@@ -302,24 +295,15 @@ export const declarations = {
     "true",
     "let the kernel send cached bytes from their files, and forwarded ones from socket to socket (Linux, connections without TLS); false: write them from memory",
   ),
-  allowBucket: {
-    ...optional(
-      "allow-bucket",
-      bucketPatterns,
-      "all",
-      "buckets that may be read, by name or prefix; separate several by commas or repeat the flag",
-    ),
-    repeatable: true as const,
-  },
-  cacheBucket: {
-    ...setting(
+  allowBucket: repeatable(optional("allow-bucket", bucketPatterns, "all", "buckets that may be read, by name or prefix")),
+  cacheBucket: repeatable(
+    setting(
       "cache-bucket",
       cacheBuckets,
       "",
-      "bucket of values, which have no origin, with the time after which they expire, the most that they use of each member's volumes, and pin if they are not evicted: name, name:1h or name:1h:share=20%:pin; separate several by commas or repeat the flag",
+      "bucket of values (objects without an origin), with its time to live, its maximum share of each member's volumes, and pin if its values are never evicted: name, name:1h or name:1h:share=20%:pin",
     ),
-    repeatable: true as const,
-  },
+  ),
   elcacheListen: optional(
     "elcache-listen",
     listenAddress,
