@@ -104,6 +104,13 @@ describe("a command line", () => {
     expect([exitCode, JSON.parse(stdout)]).toEqual([0, expect.objectContaining({ node: process.versions.node })]);
   });
 
+  it.each([["--help"], ["serve", "--help"], ["status", "--help"]])("wraps help to 80 columns: %s %s", async (...args) => {
+    const { stdout } = await run(args.filter((arg) => arg !== undefined));
+    expect(
+      stdout.split("\n").filter((line) => line.length > 80 && line.startsWith(" ") && !/^ {2}frontcache /.test(line)),
+    ).toEqual([]);
+  });
+
   it.each([["help", "serve"], ["get", "--help"], ["--version"], ["version", "--json"]])(
     "prints help on standard output: %s %s",
     async (...args) => {

@@ -1,6 +1,6 @@
 import { dirname } from "node:path";
 import { whenAborted } from "@frontcache/proto/runtime";
-import { type Command, Option } from "commander";
+import { type Command, type Help, Option } from "commander";
 import type { RunningServer } from "../composition/server.js";
 import { type Declaration, declarations, settingNames, variableOf } from "../config/declarations.js";
 import { formatListenAddress, type ListenAddress } from "../config/listen-address.js";
@@ -21,10 +21,17 @@ export function addServe(program: Command): void {
     );
   const options = settingNames.map((name) => [name, optionOf(declarations[name])] as const);
   for (const [, option] of options) command.addOption(option);
+  command.configureHelp({ formatItem: belowItsTerm });
   command.action(async (given: Readonly<Record<string, string | undefined>>) => {
     const flags = options.map(([name, option]) => [name, given[option.attributeName()]] as const);
     await serve(Object.fromEntries(flags.filter(([, text]) => text !== undefined)));
   });
+}
+
+/** Descriptions stand below their flags: beside the longest flag they would have no room on a terminal of 80 columns. */
+function belowItsTerm(term: string, _: number, description: string, help: Help): string {
+  const text = help.boxWrap(description, (help.helpWidth ?? 80) - 6);
+  return `  ${term}\n      ${text.replaceAll("\n", "\n      ")}`;
 }
 
 function optionOf(declaration: Declaration<unknown>): Option {
