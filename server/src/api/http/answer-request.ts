@@ -1,12 +1,6 @@
 import { type BucketRef, CacheError, schemeOfPath } from "@frontcache/proto";
 import type { Cache } from "../../routing/cache.js";
-import type { Clock } from "../../runtime/clock.js";
-import { Query } from "../../runtime/query.js";
-import type { PresentedRequest } from "../../security/authenticator.js";
-import type { Authorization } from "../../security/grants/authorization.js";
-import { ANONYMOUS, type Principal, requesting } from "../../security/principal.js";
-import { checkExpiry, mayBePresigned, presignedIn } from "../../security/signatures/presigned.js";
-import { bearerFromBasic } from "../../security/tokens.js";
+import { mayBePresigned } from "../../security/signatures/presigned.js";
 import { answerJson } from "../gcs/json-answer.js";
 import { isJsonPath } from "../gcs/json-target.js";
 import { answerOperation } from "../s3/answer-operation.js";
@@ -23,9 +17,10 @@ import {
   type S3Target,
   type TargetParser,
 } from "../s3/request-target.js";
-import { type HttpContext, type Reply, type Request, sourceOf } from "./http-context.js";
+import { authenticateRequest } from "./authenticate-request.js";
+import type { HttpContext, Reply, Request } from "./http-context.js";
 import { answerProbe, isProbe } from "./pages.js";
-import { deniedPage, PASSWORD_REQUESTED, rejectUnauthenticated } from "./rejections.js";
+import { deniedPage } from "./rejections.js";
 import type { Serving } from "./site.js";
 
 /** Maximum target. Keys have up to 1,024 bytes, or three times as many escaped; presigned URLs add about 2 KiB. */
@@ -63,86 +58,6 @@ function answerOwn(context: HttpContext, targets: TargetParser, cors: Cors, serv
     if (error !== undefined) refuse(error);
   };
   authenticateRequest(context, serving(), proceed, refuse);
-}
-
-/**
- * Authenticates a request. Calls back when the context has its principal, or with the answer to a request that is not authenticated;
- * at once if possible.
- */
-export function authenticateRequest(
-  context: HttpContext,
-  { pages, authorization }: Pick<Serving, "pages" | "authorization">,
-  proceed: () => void,
-  refuse: (error: ErrorResponse) => void,
-): void {
-  const known = (principal: Principal): void => {
-    const isRecorded = authorization.audit !== undefined && !principal.isMember;
-    context.authorization = authorization;
-    context.principal = isRecorded ? requesting(principal, sourceOf(context)) : principal;
-    proceed();
-  };
-  authenticate(context, { pages, authorization }, known, refuse);
-}
-
-/** Calls back with the principal of a request, or with the answer to a request that is not authenticated; at once if possible. */
-function authenticate(
-  context: HttpContext,
-  { pages, authorization }: Pick<Serving, "pages" | "authorization">,
-  proceed: (principal: Principal) => void,
-  refuse: (error: ErrorResponse) => void,
-): void {
-  const { request, authentication, authenticationFailures, client, clock, listener, signal } = context;
-  const fail = (error: unknown, hasPassword: boolean): void => {
-    const rejected = rejectUnauthenticated(context, CacheError.from(error), pages);
-    if (rejected === undefined) proceed(ANONYMOUS);
-    else if (rejected === "password" && !hasPassword)
-      by({ headers: { authorization: bearerFromBasic(request.headers.authorization) } }, true);
-    else {
-      const answer = rejected === "password" ? PASSWORD_REQUESTED : rejected;
-      authenticationFailures.failed(answer.message, { listener, client: client.address });
-      recordUnauthenticated(context, authorization, answer);
-      refuse(answer);
-    }
-  };
-  const by = (presented: PresentedRequest, hasPassword: boolean): void => {
-    let found: Principal | Promise<Principal>;
-    try {
-      found = authentication.authenticate(presented);
-    } catch (error) {
-      fail(error, hasPassword);
-      return;
-    }
-    if (!(found instanceof Promise)) proceed(found);
-    else {
-      found.then(
-        (principal) => signal.aborted || proceed(principal),
-        (error: unknown) => signal.aborted || fail(error, hasPassword),
-      );
-    }
-  };
-  try {
-    checkPresigned(request, clock);
-  } catch (error) {
-    const answer = errorResponseOf(error);
-    recordUnauthenticated(context, authorization, answer);
-    refuse(answer);
-    return;
-  }
-  by(request, false);
-}
-
-/** Queries are left out, since they may contain signatures and tokens. */
-function recordUnauthenticated(context: HttpContext, { audit }: Authorization, { message: reason }: ErrorResponse): void {
-  const { url = "", method: operation = "" } = context.request;
-  const object = url.split("?", 1)[0]!;
-  audit?.record({ outcome: "unauthenticated", operation, object, source: sourceOf(context), reason });
-}
-
-/** Throws S3's error if S3 would not accept the signature in the query of a request, whoever signed it. */
-function checkPresigned({ url = "" }: Request, clock: Pick<Clock, "nowMs">): void {
-  if (!mayBePresigned(url)) return;
-  const presigned = presignedIn(new Query(url.slice(url.indexOf("?") + 1)));
-  if (presigned !== undefined) checkExpiry(presigned, clock.nowMs());
 }
 
 /** Answers a request of a page of another origin: a preflight, or any other request with headers for the page. */

@@ -1,7 +1,8 @@
 import { CacheError } from "@frontcache/proto";
 import { NO_QUERY, Query } from "../../runtime/query.js";
 import type { Values } from "../../values/values.js";
-import { authenticateRequest, malformedHead, starting } from "../http/answer-request.js";
+import { malformedHead, starting } from "../http/answer-request.js";
+import { authenticateRequest } from "../http/authenticate-request.js";
 import type { ErrorForm, HttpContext } from "../http/http-context.js";
 import { answerProbe, isProbe } from "../http/pages.js";
 import type { Serving, Site } from "../http/site.js";
