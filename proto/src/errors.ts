@@ -223,10 +223,6 @@ export class CacheError extends Error {
     return errorTable[this.code].grpc;
   }
 
-  get httpStatus(): number {
-    return errorTable[this.code].http;
-  }
-
   /** Whether the same request may succeed later or at another member. */
   get retryable(): boolean {
     return errorTable[this.code].retryable;

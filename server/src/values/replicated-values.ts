@@ -220,11 +220,6 @@ export class ReplicatedValues implements Values {
     };
   }
 
-  /** Values of this member that the others should have and do not have yet. For tests and the status. */
-  get waitingCopies(): number {
-    return this.#sync.waiting;
-  }
-
   #totals(): Pick<ValueStats, "entries" | "sizeBytes"> {
     const nowMs = this.#options.clock.nowMs();
     let [entries, sizeBytes] = [0, 0];

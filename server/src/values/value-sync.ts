@@ -72,11 +72,6 @@ export class ValueSync implements Freshness {
     return INTERVAL_MS;
   }
 
-  /** Values that wait to be copied. */
-  get waiting(): number {
-    return this.#requested.size;
-  }
-
   /** `isEmpty`: the member has no values of an earlier life. */
   start(service: ValueService, isEmpty: boolean): void {
     this.#service = service;

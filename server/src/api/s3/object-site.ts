@@ -1,6 +1,6 @@
-import { answerRequest } from "../http/answer-request.js";
 import { parsePlainRequest } from "../http/plain-request.js";
 import type { Site } from "../http/site.js";
+import { answerRequest } from "./answer-request.js";
 import type { Cors } from "./cors.js";
 import { type Addressing, TargetParser } from "./request-target.js";
 

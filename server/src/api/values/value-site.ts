@@ -1,12 +1,12 @@
 import { CacheError } from "@frontcache/proto";
 import { NO_QUERY, Query } from "../../runtime/query.js";
 import type { Values } from "../../values/values.js";
-import { malformedHead, starting } from "../http/answer-request.js";
 import { authenticateRequest } from "../http/authenticate-request.js";
 import type { ErrorForm, HttpContext } from "../http/http-context.js";
 import { answerProbe, isProbe } from "../http/pages.js";
 import type { Serving, Site } from "../http/site.js";
 import { closeBehindUnreadBody } from "../http/unread-body.js";
+import { malformedHead, starting } from "../s3/answer-request.js";
 import { answerDocument, type Document, type ErrorChange } from "../s3/document-answer.js";
 import { type ErrorResponse, errorResponseOf, sendError } from "../s3/error-response.js";
 

@@ -34,11 +34,6 @@ export class BlockRemover {
     this.#options = options;
   }
 
-  /** Number of files that wait for a retry. */
-  get stuckFiles(): number {
-    return this.#stuck.size;
-  }
-
   /** Removes a block from the index immediately, and then its file. May be called repeatedly. */
   retire(block: CachedBlock): Removal {
     const running = this.#removals.get(block);

@@ -3,12 +3,17 @@ import type { Cache } from "../../routing/cache.js";
 import { mayBePresigned } from "../../security/signatures/presigned.js";
 import { answerJson } from "../gcs/json-answer.js";
 import { isJsonPath } from "../gcs/json-target.js";
-import { answerOperation } from "../s3/answer-operation.js";
-import { addCorsHeaders, answerPreflight, type Cors, corsQuestionOf } from "../s3/cors.js";
-import type { CorsQuestion, CorsRule } from "../s3/cors-rules.js";
-import { type ErrorResponse, errorResponseOf, sendError } from "../s3/error-response.js";
-import { answerObject } from "../s3/object-answer.js";
-import { type Operation, recognize } from "../s3/operations.js";
+import { authenticateRequest } from "../http/authenticate-request.js";
+import type { HttpContext, Reply, Request } from "../http/http-context.js";
+import { answerProbe, isProbe } from "../http/pages.js";
+import { deniedPage } from "../http/rejections.js";
+import type { Serving } from "../http/site.js";
+import { answerOperation } from "./answer-operation.js";
+import { addCorsHeaders, answerPreflight, type Cors, corsQuestionOf } from "./cors.js";
+import type { CorsQuestion, CorsRule } from "./cors-rules.js";
+import { type ErrorResponse, errorResponseOf, sendError } from "./error-response.js";
+import { answerObject } from "./object-answer.js";
+import { type Operation, recognize } from "./operations.js";
 import {
   type Addressing,
   isHost,
@@ -16,12 +21,7 @@ import {
   type RequestTarget,
   type S3Target,
   type TargetParser,
-} from "../s3/request-target.js";
-import { authenticateRequest } from "./authenticate-request.js";
-import type { HttpContext, Reply, Request } from "./http-context.js";
-import { answerProbe, isProbe } from "./pages.js";
-import { deniedPage } from "./rejections.js";
-import type { Serving } from "./site.js";
+} from "./request-target.js";
 
 /** Maximum target. Keys have up to 1,024 bytes, or three times as many escaped; presigned URLs add about 2 KiB. */
 const MAX_TARGET_BYTES = 8 << 10;
