@@ -1,4 +1,5 @@
 import { type BlockId, blockDigest, blockPath, type Geometry } from "@frontcache/proto";
+import { BoundedMap } from "@frontcache/proto/runtime";
 import type { Clock } from "../members/clock.js";
 import { LocalFile, type LocalVolume, suspendUntilSettled, type Verification } from "./local-file.js";
 
@@ -28,13 +29,14 @@ interface Opening {
   readonly at: { volume: LocalVolume | undefined };
 }
 
-/** The open block files that this process reads, least recently used first. */
+/** The open block files that this process reads. */
 export class LocalFiles {
   readonly #clock: Clock;
   readonly #volumes: readonly LocalVolume[];
-  readonly #open = new Map<string, LocalFile>();
+  readonly #open = new BoundedMap<string, LocalFile>(MOST_FILES, (_, file) => this.#close(file));
   readonly #opening = new Map<string, Opening>();
-  readonly #missing = new Map<string, number>();
+  /** Blocks without a file, and until when they count as missing. */
+  readonly #missing = new BoundedMap<string, number>(MOST_MISSING);
   readonly #closing = new Set<Promise<void>>();
   #cancelSweep: (() => void) | undefined;
   #closed = false;
@@ -52,14 +54,12 @@ export class LocalFiles {
   /** Returns the block's open file, undefined if there is none, or a promise while the lookup runs. */
   find(id: BlockId, geometry: Geometry): LocalFile | undefined | Promise<LocalFile | undefined> {
     const key = keyOf(id, geometry);
-    const file = this.#open.get(key);
+    const file = this.#open.peek(key);
     if (file === undefined) return this.#isMissing(key) ? undefined : this.#openOnce(key, id, geometry);
     const nowMs = this.#clock.monotonicMs();
     if (nowMs - file.checkedMs > CHECKED_MS && !this.#stillExists(key, file, nowMs)) return undefined;
     file.usedMs = nowMs;
-    this.#open.delete(key);
-    this.#open.set(key, file);
-    return file;
+    return this.#open.get(key);
   }
 
   /** Returns the path of a block's file whose first `length` bytes are cached and match the footer. Undefined: no volume has it. */
@@ -71,8 +71,7 @@ export class LocalFiles {
       const file = await LocalFile.open(path, id, volume, geometry, this.#clock.monotonicMs());
       if (file === undefined) continue;
       const isWhole = length <= file.length && file.isCached(0, length);
-      const closing = file.retire().finally(() => this.#closing.delete(closing));
-      this.#closing.add(closing);
+      this.#close(file);
       if (isWhole) return path;
     }
     return undefined;
@@ -110,7 +109,7 @@ export class LocalFiles {
 
   #isMissing(key: string): boolean {
     if (this.#closed) return true;
-    const untilMs = this.#missing.get(key);
+    const untilMs = this.#missing.peek(key);
     if (untilMs === undefined) return false;
     if (this.#clock.monotonicMs() < untilMs) return true;
     this.#missing.delete(key);
@@ -137,10 +136,6 @@ export class LocalFiles {
       const file = await LocalFile.open(blockPath(volume.path, digest), id, volume, geometry, nowMs);
       if (file === undefined) continue;
       this.#open.set(key, file);
-      for (const [oldest, open] of this.#open) {
-        if (this.#open.size <= MOST_FILES) break;
-        this.#retire(oldest, open);
-      }
       this.#cancelSweep ??= this.#closed ? undefined : this.#clock.after(SWEEP_MS, this.#sweep);
       return file;
     }
@@ -150,10 +145,6 @@ export class LocalFiles {
 
   #miss(key: string): void {
     this.#missing.set(key, this.#clock.monotonicMs() + MISSING_MS);
-    for (const oldest of this.#missing.keys()) {
-      if (this.#missing.size <= MOST_MISSING) break;
-      this.#missing.delete(oldest);
-    }
   }
 
   /** Checks that the file still exists. Closes the file of an evicted block to free its space. */
@@ -166,6 +157,10 @@ export class LocalFiles {
 
   #retire(key: string, file: LocalFile): void {
     this.#open.delete(key);
+    this.#close(file);
+  }
+
+  #close(file: LocalFile): void {
     const closing = file.retire().finally(() => this.#closing.delete(closing));
     this.#closing.add(closing);
   }

@@ -47,9 +47,9 @@ export interface DiskTarget {
   readonly end: number;
   /** Whether the memory must not be written to when the read has ended. */
   readonly isCallers: boolean;
-  /** Where the memory of bytes that begin at `offset`, with a page, ends: there another one begins. */
+  /** Returns the offset at which the contiguous memory of the bytes from `offset` ends. `offset` is the beginning of a page. */
   contiguousEnd(offset: number): number;
-  /** Returns the memory of bytes from a page's beginning, which end at `contiguousEnd` or before. */
+  /** Returns the memory for bytes from the beginning of a page. They end at `contiguousEnd` or before. */
   place(offset: number, bytes: number, objectSize: number): Buffer;
 }
 
@@ -68,6 +68,7 @@ export class NearDisk {
   readonly #writes: BlockWrites;
   readonly #reads: LocalReads;
   readonly #options: NearDiskOptions;
+  readonly #nowMs: () => number;
   readonly #removing = new Set<Promise<void>>();
   #hasFailed = false;
   #failures = 0;
@@ -76,6 +77,7 @@ export class NearDisk {
   private constructor(options: NearDiskOptions, directory: NearDirectory) {
     const { clock, limitBytes, nowMs = Date.now } = options;
     this.#options = options;
+    this.#nowMs = nowMs;
     this.#directory = directory;
     this.#space = new SharedSpace({ directory, limitBytes, clock, nowMs });
     this.#reads = new LocalReads({
@@ -176,9 +178,8 @@ export class NearDisk {
 
   /** Files are removed in the order of their times. A file that is gone needs none. */
   async #touch(uses: readonly BlockId[]): Promise<void> {
-    const { nowMs = Date.now } = this.#options;
     await forEachConcurrent(uses, CONCURRENT, (id) =>
-      this.#directory.files.setModified(this.#directory.pathOf(id), nowMs()).catch(() => undefined),
+      this.#directory.files.setModified(this.#directory.pathOf(id), this.#nowMs()).catch(() => undefined),
     );
   }
 
