@@ -18,6 +18,8 @@ const PAUSE_MS = 20;
 
 /** Reads until `stop`: each loop reads all blocks one after the other, and checks every byte. */
 export class Readers implements AsyncDisposable {
+  readonly #readRange: (object: TestObject, range: { offset: number; length: number }) => Promise<Buffer>;
+  readonly #objects: readonly TestObject[];
   #reads = 0;
   #slowestMs = 0;
   readonly #failed: string[] = [];
@@ -27,10 +29,12 @@ export class Readers implements AsyncDisposable {
   #waiting: { readonly reads: number; readonly resolve: () => void; readonly reject: (error: Error) => void }[] = [];
 
   constructor(
-    private readonly read: (object: TestObject, range: { offset: number; length: number }) => Promise<Buffer>,
-    private readonly objects: readonly TestObject[],
+    readRange: (object: TestObject, range: { offset: number; length: number }) => Promise<Buffer>,
+    objects: readonly TestObject[],
     { readers, bytes }: { readonly readers: number; readonly bytes: number },
   ) {
+    this.#readRange = readRange;
+    this.#objects = objects;
     this.#running = Promise.all(Array.from({ length: readers }, (_, index) => this.#read(index, readers, bytes)));
   }
 
@@ -53,13 +57,13 @@ export class Readers implements AsyncDisposable {
   }
 
   async #read(index: number, readers: number, length: number): Promise<void> {
-    const blocks = this.objects.flatMap((object) => Array.from({ length: object.blocks }, (_, block) => ({ object, block })));
+    const blocks = this.#objects.flatMap((object) => Array.from({ length: object.blocks }, (_, block) => ({ object, block })));
     for (let at = Math.floor((blocks.length / readers) * index); !this.#stopped; at++) {
       const { object, block } = blocks[at % blocks.length]!;
       const offset = block * BLOCK_BYTES + ((at * 4_099) % (BLOCK_BYTES - length));
       const beganMs = performance.now();
       try {
-        const bytes = await this.read(object, { offset, length });
+        const bytes = await this.#readRange(object, { offset, length });
         if (!isRight(bytes, object, { offset, length })) this.#wrong++;
       } catch (error) {
         this.#failed.push(`${object.key} at ${offset}: ${error}`);

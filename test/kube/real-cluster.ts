@@ -27,12 +27,14 @@ export interface RealPodWish {
 /** A namespace in a real cluster, with the service account and Role of `deploy/base`. */
 export class RealCluster {
   readonly namespace = `frontcache-tests-${randomBytes(4).toString("hex")}`;
+  readonly #config: KubeConfig;
   readonly #core: CoreV1Api;
   readonly #objects: KubernetesObjectApi;
   /** Objects outside the namespace. */
   readonly #created: KubernetesObject[] = [];
 
-  private constructor(private readonly config: KubeConfig) {
+  private constructor(config: KubeConfig) {
+    this.#config = config;
     this.#core = config.makeApiClient(CoreV1Api);
     this.#objects = KubernetesObjectApi.makeApiClient(config);
   }
@@ -69,7 +71,7 @@ export class RealCluster {
       subjects: [{ apiGroup: "rbac.authorization.k8s.io", kind: "User", name: user }],
     };
     await this.#create(binding);
-    await this.#writeKubeconfig(path, { ...this.config.getCurrentUser()!, impersonateUser: user });
+    await this.#writeKubeconfig(path, { ...this.#config.getCurrentUser()!, impersonateUser: user });
   }
 
   /** Creates a service account. */
@@ -93,7 +95,7 @@ export class RealCluster {
   }
 
   async #writeKubeconfig(path: string, user: Partial<User>): Promise<void> {
-    const { name, server, caData, skipTLSVerify } = this.config.getCurrentCluster()!;
+    const { name, server, caData, skipTLSVerify } = this.#config.getCurrentCluster()!;
     const member = new KubeConfig();
     member.loadFromOptions({
       clusters: [{ name, server, caData, skipTLSVerify }],

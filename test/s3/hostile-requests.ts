@@ -63,7 +63,11 @@ const STONES = [
 
 /** A generator of hostile and broken input, deterministic for given random numbers. */
 export class HostileRequests {
-  constructor(private readonly random: () => number) {}
+  readonly #random: () => number;
+
+  constructor(random: () => number) {
+    this.#random = random;
+  }
 
   /** Returns the bytes of one connection, in the pieces to send. */
   next(): Buffer[] {
@@ -101,6 +105,6 @@ export class HostileRequests {
   }
 
   #below(limit: number): number {
-    return Math.floor(this.random() * limit);
+    return Math.floor(this.#random() * limit);
   }
 }

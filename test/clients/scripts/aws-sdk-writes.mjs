@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { BUCKET, CLIENT_FOLDER, ENDPOINT, written } from "./common.mjs";
+import { BUCKET, CLIENT_FOLDER, ENDPOINT, written } from "./task.mjs";
 
 const s3 = createRequire(`${CLIENT_FOLDER}/`)("@aws-sdk/client-s3");
 const client = new s3.S3Client({ endpoint: ENDPOINT, forcePathStyle: true });

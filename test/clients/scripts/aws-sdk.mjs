@@ -1,5 +1,5 @@
 import { createRequire } from "node:module";
-import { BUCKET, CLIENT_FOLDER, ENDPOINT, KEYS, listed, report } from "./common.mjs";
+import { BUCKET, CLIENT_FOLDER, ENDPOINT, KEYS, listed, report } from "./task.mjs";
 
 const { S3Client, GetObjectCommand, ListBucketsCommand, paginateListObjectsV2 } = createRequire(`${CLIENT_FOLDER}/`)(
   "@aws-sdk/client-s3",

@@ -1,5 +1,5 @@
 import boto3
-from common import BUCKET, ENDPOINT, KEYS, listed, report
+from task import BUCKET, ENDPOINT, KEYS, listed, report
 
 client = boto3.client("s3", endpoint_url=ENDPOINT)
 for key in KEYS:

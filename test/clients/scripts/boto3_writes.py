@@ -1,6 +1,6 @@
 import boto3
 from boto3.s3.transfer import TransferConfig
-from common import BUCKET, ENDPOINT, written
+from task import BUCKET, ENDPOINT, written
 
 FILES, DELETED = written()
 client = boto3.client("s3", endpoint_url=ENDPOINT)

@@ -3,7 +3,7 @@ import os
 
 import duckdb
 import duckdb_extension_httpfs
-from common import BUCKET, HOST, listed, report
+from task import BUCKET, HOST, listed, report
 
 connection = duckdb.connect()
 extension = glob.glob(f"{os.path.dirname(duckdb_extension_httpfs.__file__)}/extensions/*/httpfs.duckdb_extension")[0]

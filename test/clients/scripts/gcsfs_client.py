@@ -4,7 +4,7 @@ import os
 os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
 
 import gcsfs
-from common import BUCKET, ENDPOINT, KEYS, listed, report
+from task import BUCKET, ENDPOINT, KEYS, listed, report
 
 fs = gcsfs.GCSFileSystem(endpoint_url=ENDPOINT, token="anon", project="any")
 for key in KEYS:

@@ -1,5 +1,5 @@
 import { createRequire } from "node:module";
-import { BUCKET, CLIENT_FOLDER, ENDPOINT, written } from "./common.mjs";
+import { BUCKET, CLIENT_FOLDER, ENDPOINT, written } from "./task.mjs";
 
 const { Storage } = createRequire(`${CLIENT_FOLDER}/`)("@google-cloud/storage");
 const storage = new Storage({ apiEndpoint: ENDPOINT, projectId: "any", useAuthWithCustomEndpoint: false });

@@ -1,4 +1,4 @@
-from common import BUCKET, ENDPOINT, KEYS, listed, report
+from task import BUCKET, ENDPOINT, KEYS, listed, report
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 

@@ -1,4 +1,4 @@
-from common import BUCKET, ENDPOINT, written
+from task import BUCKET, ENDPOINT, written
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 

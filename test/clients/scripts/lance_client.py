@@ -2,7 +2,7 @@ import os
 
 import lance
 import pyarrow
-from common import ENDPOINT
+from task import ENDPOINT
 
 uri = f"s3://{os.environ['ORIGIN_BUCKET']}/table.lance"
 written = pyarrow.table({"number": range(100_000), "text": [f"row {at}" for at in range(100_000)]})

@@ -1,5 +1,5 @@
 import { createRequire } from "node:module";
-import { BUCKET, CLIENT_FOLDER, ENDPOINT, written } from "./common.mjs";
+import { BUCKET, CLIENT_FOLDER, ENDPOINT, written } from "./task.mjs";
 
 const { Client } = createRequire(`${CLIENT_FOLDER}/`)("minio");
 const { hostname, port } = new URL(ENDPOINT);

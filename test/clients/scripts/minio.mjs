@@ -1,5 +1,5 @@
 import { createRequire } from "node:module";
-import { BUCKET, bytesOf, CLIENT_FOLDER, ENDPOINT, KEYS, listed, report } from "./common.mjs";
+import { BUCKET, bytesOf, CLIENT_FOLDER, ENDPOINT, KEYS, listed, report } from "./task.mjs";
 
 const { Client } = createRequire(`${CLIENT_FOLDER}/`)("minio");
 const { hostname, port } = new URL(ENDPOINT);

@@ -1,4 +1,4 @@
-from common import BUCKET, HOST, KEYS, listed, report
+from task import BUCKET, HOST, KEYS, listed, report
 from minio import Minio
 
 client = Minio(endpoint=HOST, access_key="any", secret_key="any-secret", secure=False)

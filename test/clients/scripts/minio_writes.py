@@ -1,4 +1,4 @@
-from common import BUCKET, HOST, written
+from task import BUCKET, HOST, written
 from minio import Minio
 from minio.deleteobjects import DeleteObject
 

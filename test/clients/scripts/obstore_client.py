@@ -1,4 +1,4 @@
-from common import BUCKET, ENDPOINT, KEYS, listed, report
+from task import BUCKET, ENDPOINT, KEYS, listed, report
 from obstore.store import S3Store
 
 store = S3Store(BUCKET, endpoint=ENDPOINT, region="us-east-1", client_options={"allow_http": True})

@@ -1,5 +1,5 @@
 import obstore
-from common import BUCKET, ENDPOINT, written
+from task import BUCKET, ENDPOINT, written
 from obstore.store import S3Store
 
 FILES, DELETED = written()

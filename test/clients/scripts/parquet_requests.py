@@ -1,7 +1,7 @@
 """Writes a Parquet file of several row groups, or opens one by one of several readers. Arguments: `write` and a file, or a reader's name."""
 import sys
 
-from common import BUCKET, ENDPOINT, HOST
+from task import BUCKET, ENDPOINT, HOST
 
 KEY = f"{BUCKET}/table.parquet"
 

@@ -1,5 +1,5 @@
 import polars
-from common import BUCKET, ENDPOINT
+from task import BUCKET, ENDPOINT
 
 options = {"aws_endpoint": ENDPOINT, "aws_allow_http": "true", "aws_region": "us-east-1"}
 table = polars.scan_csv(f"s3://{BUCKET}/data/table.csv", storage_options=options).collect()

@@ -1,4 +1,4 @@
-from common import BUCKET, HOST, KEYS, listed, report
+from task import BUCKET, HOST, KEYS, listed, report
 from pyarrow import fs
 
 store = fs.S3FileSystem(endpoint_override=HOST, scheme="http")

@@ -1,4 +1,4 @@
-from common import BUCKET, HOST, written
+from task import BUCKET, HOST, written
 from pyarrow import fs
 
 FILES, DELETED = written()

@@ -1,6 +1,6 @@
 import os
 
-from common import BUCKET, ENDPOINT
+from task import BUCKET, ENDPOINT
 
 os.environ["AWS_ENDPOINT_URL"] = ENDPOINT
 os.environ["RUNAI_STREAMER_S3_USE_VIRTUAL_ADDRESSING"] = "0"

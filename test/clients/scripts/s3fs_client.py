@@ -1,5 +1,5 @@
 import s3fs
-from common import BUCKET, ENDPOINT, KEYS, listed, report
+from task import BUCKET, ENDPOINT, KEYS, listed, report
 
 fs = s3fs.S3FileSystem(endpoint_url=ENDPOINT)
 for key in KEYS:

@@ -1,6 +1,6 @@
 import numpy
 import s3fs
-from common import BUCKET, ENDPOINT
+from task import BUCKET, ENDPOINT
 from safetensors.numpy import load
 
 fs = s3fs.S3FileSystem(endpoint_url=ENDPOINT)

@@ -1,4 +1,4 @@
-from common import BUCKET, ENDPOINT, listed, report
+from task import BUCKET, ENDPOINT, listed, report
 from s3torchconnector import S3ClientConfig, S3IterableDataset, S3MapDataset
 
 style = S3ClientConfig(force_path_style=True)

@@ -1,6 +1,6 @@
 import numpy
 import zarr
-from common import BUCKET, ENDPOINT
+from task import BUCKET, ENDPOINT
 from obstore.store import S3Store
 from zarr.storage import FsspecStore, ObjectStore
 

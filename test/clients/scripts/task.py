@@ -1,4 +1,4 @@
-"""What all clients in Python report: a line of JSON for each object, and one for the listing."""
+"""The task of all clients in Python, and how they report: a line of JSON for each object, and one for the listing."""
 import hashlib
 import json
 import os

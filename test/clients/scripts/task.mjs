@@ -1,4 +1,4 @@
-// What all clients in JavaScript report: a line of JSON for each object, and one for the listing.
+// The task of all clients in JavaScript, and how they report: a line of JSON for each object, and one for the listing.
 import { createHash } from "node:crypto";
 
 export const { ENDPOINT, BUCKET, CLIENT_FOLDER } = process.env;
