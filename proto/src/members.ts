@@ -15,8 +15,13 @@ export interface MemberInfo {
 }
 
 /** Converts a member from a message. An empty HTTP address means that it has no HTTP listener. */
-function memberFromMessage({ name, grpcAddr, httpAddr }: Member): MemberInfo {
+export function memberFromMessage({ name, grpcAddr, httpAddr }: Member): MemberInfo {
   return httpAddr === "" ? { name, grpcAddress: grpcAddr } : { name, grpcAddress: grpcAddr, httpAddress: httpAddr };
+}
+
+/** The reverse of `memberFromMessage`. */
+export function memberToMessage({ name, grpcAddress, httpAddress }: MemberInfo): Member {
+  return { name, grpcAddr: grpcAddress, httpAddr: httpAddress ?? "" };
 }
 
 /**
@@ -60,12 +65,7 @@ export class Membership {
 
   /** Converts to a message. `name` is the member that sends it. */
   toMessage(name: string): MemberList {
-    const members = this.members.map((member) => ({
-      name: member.name,
-      grpcAddr: member.grpcAddress,
-      httpAddr: member.httpAddress ?? "",
-    }));
-    return { members, hash: this.hash, blockBytes: this.blockBytes, name };
+    return { members: this.members.map(memberToMessage), hash: this.hash, blockBytes: this.blockBytes, name };
   }
 
   /** Returns each member's share of the ring, 0 to 1, by name. */

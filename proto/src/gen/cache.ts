@@ -389,6 +389,10 @@ export interface ValueAnswer {
   digest: string;
   /** of an upload: the ranges that other members have missed */
   alone: ValueAlone[];
+  /** of a look-up, of changes: of the member list */
+  hash: string;
+  /** of a look-up with the hash of another list: the members that keep the first value by this one */
+  holders: Member[];
 }
 
 export interface ValueSpan {
@@ -399,6 +403,8 @@ export interface ValueSpan {
 
 export interface ValueLookUp {
   urls: string[];
+  /** of the sender's member list; absent: the holders are of no interest */
+  hash?: string | undefined;
 }
 
 export interface ValueBegin {
@@ -482,12 +488,14 @@ export interface ValueOffer {
   entries: ValueEntry[];
   /** a client deletes: refused if the value is locked */
   client: boolean;
+  /** of the sender's member list */
+  hash?: string | undefined;
 }
 
 export interface ValueChanges {
   epoch: string;
   sequence: number;
-  /** of the sender's member list */
+  /** of the sender's member list, and of which members the sender cannot reach */
   hash: string;
 }
 
@@ -3947,6 +3955,8 @@ function createBaseValueAnswer(): ValueAnswer {
     members: [],
     digest: "",
     alone: [],
+    hash: "",
+    holders: [],
   };
 }
 
@@ -3999,6 +4009,12 @@ export const ValueAnswer: MessageFns<ValueAnswer> = {
     }
     for (const v of message.alone) {
       ValueAlone.encode(v!, writer.uint32(130).fork()).join();
+    }
+    if (message.hash !== "") {
+      writer.uint32(138).string(message.hash);
+    }
+    for (const v of message.holders) {
+      Member.encode(v!, writer.uint32(146).fork()).join();
     }
     return writer;
   },
@@ -4144,6 +4160,22 @@ export const ValueAnswer: MessageFns<ValueAnswer> = {
             message.alone.push(ValueAlone.decode(reader, reader.uint32()));
             continue;
           }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.hash = reader.string();
+            continue;
+          }
+          case 18: {
+            if (tag !== 146) {
+              break;
+            }
+
+            message.holders.push(Member.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4179,6 +4211,8 @@ export const ValueAnswer: MessageFns<ValueAnswer> = {
     message.members = object.members?.map((e) => e) || [];
     message.digest = object.digest ?? "";
     message.alone = object.alone?.map((e) => ValueAlone.fromPartial(e)) || [];
+    message.hash = object.hash ?? "";
+    message.holders = object.holders?.map((e) => Member.fromPartial(e)) || [];
     return message;
   },
 };
@@ -4251,13 +4285,16 @@ export const ValueSpan: MessageFns<ValueSpan> = {
 };
 
 function createBaseValueLookUp(): ValueLookUp {
-  return { urls: [] };
+  return { urls: [], hash: undefined };
 }
 
 export const ValueLookUp: MessageFns<ValueLookUp> = {
   encode(message: ValueLookUp, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.urls) {
       writer.uint32(10).string(v!);
+    }
+    if (message.hash !== undefined) {
+      writer.uint32(18).string(message.hash);
     }
     return writer;
   },
@@ -4283,6 +4320,14 @@ export const ValueLookUp: MessageFns<ValueLookUp> = {
             message.urls.push(reader.string());
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.hash = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4301,6 +4346,7 @@ export const ValueLookUp: MessageFns<ValueLookUp> = {
   fromPartial(object: DeepPartial<ValueLookUp>): ValueLookUp {
     const message = createBaseValueLookUp();
     message.urls = object.urls?.map((e) => e) || [];
+    message.hash = object.hash ?? undefined;
     return message;
   },
 };
@@ -5004,7 +5050,7 @@ export const ValueReadCall: MessageFns<ValueReadCall> = {
 };
 
 function createBaseValueOffer(): ValueOffer {
-  return { entries: [], client: false };
+  return { entries: [], client: false, hash: undefined };
 }
 
 export const ValueOffer: MessageFns<ValueOffer> = {
@@ -5014,6 +5060,9 @@ export const ValueOffer: MessageFns<ValueOffer> = {
     }
     if (message.client !== false) {
       writer.uint32(16).bool(message.client);
+    }
+    if (message.hash !== undefined) {
+      writer.uint32(26).string(message.hash);
     }
     return writer;
   },
@@ -5047,6 +5096,14 @@ export const ValueOffer: MessageFns<ValueOffer> = {
             message.client = reader.bool();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.hash = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5066,6 +5123,7 @@ export const ValueOffer: MessageFns<ValueOffer> = {
     const message = createBaseValueOffer();
     message.entries = object.entries?.map((e) => ValueEntry.fromPartial(e)) || [];
     message.client = object.client ?? false;
+    message.hash = object.hash ?? undefined;
     return message;
   },
 };

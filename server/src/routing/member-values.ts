@@ -58,7 +58,7 @@ class OtherValueMembers implements ValueMembers {
 
   earlier(url: string): readonly MemberInfo[] {
     const { view } = this.#others;
-    return view.changedRecently ? view.mayHave(url, 0).slice(0, MOST_EARLIER) : NOBODY;
+    return view.changedRecently || view.startedRecently ? view.mayHave(url, 0).slice(0, MOST_EARLIER) : NOBODY;
   }
 
   isUnreachable({ grpcAddress }: MemberInfo): boolean {

@@ -3,6 +3,8 @@ import type { Clock } from "../runtime/clock.js";
 
 /** How long a replaced list still counts for who may have cached a block: longer than a pod takes to stop and to start again. */
 const REMEMBER_MS = 60_000;
+/** How long members may take to find a new one in their lists. */
+const NEW_MS = 10_000;
 /** Lists remembered; a rolling restart replaces many in a minute. */
 const MAX_REMEMBERED = 8;
 /** Members of the newest list that may have been a block's owner, or may have read it in place of the owner. */
@@ -15,6 +17,7 @@ export class MemberView {
   readonly #self: string;
   readonly #clock: Clock;
 
+  readonly #startedAtMs: number;
   #current: Membership;
   readonly #listeners = new Set<(membership: Membership) => void>();
   #earlier: { readonly membership: Membership; readonly replacedAtMs: number }[] = [];
@@ -22,6 +25,7 @@ export class MemberView {
   constructor(self: string, clock: Clock, first: Membership) {
     this.#self = self;
     this.#clock = clock;
+    this.#startedAtMs = clock.monotonicMs();
     this.#current = first;
   }
 
@@ -57,6 +61,11 @@ export class MemberView {
   /** Whether the list has changed within the last minute, so that other members than the next ones may have cached a block. */
   get changedRecently(): boolean {
     return this.#lists().length > 1;
+  }
+
+  /** Whether this member has just started, so that others may have a list without it. */
+  get startedRecently(): boolean {
+    return this.#clock.monotonicMs() - this.#startedAtMs < NEW_MS;
   }
 
   /**

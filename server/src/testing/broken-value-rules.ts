@@ -49,6 +49,8 @@ export const breakableValueRules: Readonly<Record<string, BreakableRule>> = {
   freshness: { breakIt: () => replaced(ValueSync.prototype, "isSettled", () => true) },
   /** A value is missing although members that may have it do not answer. */
   absence: { breakIt: () => replaced(Placement.prototype, "isAbsenceCertain", () => true) },
+  /** A member with an older list does not ask by newer ones who keeps a value. */
+  "other-lists": { breakIt: () => hidden(ValueSync.prototype, "otherLists", []) },
   /** Nobody knows which members have missed a write of an upload. */
   "missed-writes": { breakIt: () => replaced(UploadHolders.prototype, "noteMissed", async () => {}) },
   /** All bytes behind the first ones are those of the version that was there before. */
@@ -86,6 +88,13 @@ function mixed(): () => void {
 
 /** Bytes of a block that are of the right version. */
 const BEGINNING_BYTES = 10;
+
+/** Replaces a property of a class by a value; the returned function puts it back. */
+function hidden<Class extends object>(of: Class, name: keyof Class, by: unknown): () => void {
+  const before = Object.getOwnPropertyDescriptor(of, name)!;
+  Object.defineProperty(of, name, { configurable: true, get: () => by });
+  return () => void Object.defineProperty(of, name, before);
+}
 
 /** Replaces a method of a class; the returned function puts it back. */
 function replaced<Class extends object, Name extends keyof Class>(of: Class, name: Name, by: Class[Name]): () => void {

@@ -51,7 +51,8 @@ export class ValuesCluster {
   readonly #cut = new Set<string>();
   readonly #doubted = new Set<string>();
   #membership: Membership;
-  #earlier: Membership | undefined;
+  /** The lists of members, newest first. */
+  readonly #lists = new Map<string, readonly Membership[]>();
   #epochs = 0;
 
   private constructor(options: ValuesClusterOptions) {
@@ -134,10 +135,13 @@ export class ValuesCluster {
     await store.close();
   }
 
-  /** All members learn of a new list. */
-  setMembers(names: readonly string[]): void {
-    this.#earlier = this.#membership;
+  /** Members, by default all, learn of a new list. A new one knows that the others had one without it. */
+  setMembers(names: readonly string[], learning = [...this.names, ...names]): void {
     this.#membership = membershipOf(names);
+    for (const name of new Set(learning)) {
+      const before = this.#lists.get(name)?.[0] ?? membershipOf(names.filter((other) => other !== name));
+      this.#lists.set(name, [this.#membership, before]);
+    }
   }
 
   cut(one: string, other: string): void {
@@ -195,7 +199,8 @@ export class ValuesCluster {
   }
 
   #membersOf(self: string): ValueMembers {
-    const current = (): Membership => this.#membership;
+    if (!this.#lists.has(self)) this.#lists.set(self, [this.#membership]);
+    const current = (): Membership => this.#lists.get(self)![0]!;
     const reach = (member: MemberInfo): ReplicatedValues => {
       const { name } = member;
       if (!this.#reaches(self, name)) throw new Unreachable(`no connection to member ${name}`, { cause: this.#failureOf(name) });
@@ -211,7 +216,7 @@ export class ValuesCluster {
         return current().hash;
       },
       ring: (url) => current().owners(url, 0),
-      earlier: (url) => [...(this.#earlier?.owners(url, 0) ?? [])].slice(0, 2).filter(({ name }) => name !== self),
+      earlier: (url) => [...(this.#lists.get(self)![1]?.owners(url, 0) ?? [])].slice(0, 2).filter(({ name }) => name !== self),
       isUnreachable: ({ name }) => !this.#reaches(self, name) || this.#doubted.has(`${self} ${name}`),
       call: async (member, step, signal) => {
         const call = ValueCall.decode(ValueCall.encode(ValueCall.fromPartial({ name: self, ...step })).finish());

@@ -6,6 +6,8 @@ import { ValuesCluster } from "./values-cluster.js";
 const STEPS = 60;
 const KEYS = ["a", "b", "c", "d", "e", "f"];
 const NAMES = ["one", "two", "three", "four"];
+/** A member that joins and leaves. */
+const GUEST = "five";
 
 const UPLOAD_BYTES = 100_000;
 
@@ -27,7 +29,8 @@ interface Expected {
 /**
  * Members that die, lose their disks, return and are cut off, while clients write, overwrite, delete and read. At most one member is lost
  * or cut off at a time, until the copies are complete again: then no value may be lost, wrong, expired or deleted, at any member. While
- * one is lost, members also fail to reach each other: then a value may be unavailable, but never missing. Returns what was wrong.
+ * one is lost, members also fail to reach each other: then a value may be unavailable, but never missing. A member joins and leaves, and
+ * others learn of that late: they read what was written by another list. Returns what was wrong.
  */
 export async function simulateValues(seed: number): Promise<string[]> {
   const random = randomOf(seed);
@@ -115,29 +118,46 @@ export async function simulateValues(seed: number): Promise<string[]> {
     await cluster.advance(2_000);
     return bytes;
   };
+  const put = async (name: string, key: string): Promise<void> => {
+    const expected = expectedOf(key);
+    const bytes = patterned(1 + random(3) * 40_000 + (version++ % 1_000), seed + version);
+    const ttlSeconds = random(4) === 0 ? 1 + random(20) : 0;
+    const putMs = clock.nowMs();
+    const isDone = await cluster
+      .values(name)
+      .put({ ...requestOf(key), ttlSeconds, size: bytes.length }, random(2) === 0 ? bytes : inPieces(bytes))
+      .then(
+        () => true,
+        () => false,
+      );
+    expected.allowed = isDone ? [bytes] : [...expected.allowed, bytes];
+    expected.expiresMs = isDone && ttlSeconds > 0 ? putMs + ttlSeconds * 1_000 : 0;
+  };
+  /** A new list, of which some learn late: writes and reads by both lists. */
+  const change = async (names: readonly string[]): Promise<void> => {
+    cluster.setMembers(names, [...NAMES.filter(() => random(2) === 0), GUEST]);
+    if (!cluster.isRunning(GUEST)) await cluster.start(GUEST);
+    if (random(2) === 0) await cluster.advance(1_000);
+    for (let left = random(4); left > 0; left--) {
+      const key = KEYS[random(KEYS.length)]!;
+      await put(asked(), key);
+      for (const each of cluster.names) await check(each, key);
+    }
+    for (const key of KEYS) for (const each of cluster.names) await check(each, key);
+    cluster.setMembers(names);
+    await cluster.advance(6_000);
+  };
   for (let step = 0; step < STEPS && faults.length === 0; step++) {
     const key = KEYS[random(KEYS.length)]!;
     const name = asked();
     const expected = expectedOf(key);
-    switch (random(11)) {
+    switch (random(12)) {
       case 0:
       case 1:
       case 2:
-      case 3: {
-        const bytes = patterned(1 + random(3) * 40_000 + (version++ % 1_000), seed + version);
-        const ttlSeconds = random(4) === 0 ? 1 + random(20) : 0;
-        const putMs = clock.nowMs();
-        const isDone = await cluster
-          .values(name)
-          .put({ ...requestOf(key), ttlSeconds, size: bytes.length }, random(2) === 0 ? bytes : inPieces(bytes))
-          .then(
-            () => true,
-            () => false,
-          );
-        expected.allowed = isDone ? [bytes] : [...expected.allowed, bytes];
-        expected.expiresMs = isDone && ttlSeconds > 0 ? putMs + ttlSeconds * 1_000 : 0;
+      case 3:
+        await put(name, key);
         break;
-      }
       case 4: {
         const isDone = await cluster
           .values(name)
@@ -184,6 +204,12 @@ export async function simulateValues(seed: number): Promise<string[]> {
           faults.push(`upload ${key}: ${String(error)}`);
         }
         for (const each of cluster.names) await check(each, key);
+        break;
+      case 8:
+        if (away !== undefined) break;
+        await change([...NAMES, GUEST]);
+        await change(NAMES);
+        cluster.destroy(GUEST);
         break;
       default:
         await check(name, key);

@@ -126,7 +126,7 @@ export class HolderCalls {
     if (written.length < placement.copies) this.counts.underReplicated++;
     const isWritten = ({ name }: MemberInfo): boolean => written.some((member) => member.name === name);
     const outdated = [...failed, ...members.earlier(url).filter((member) => !isWritten(member))];
-    const offer = { entries: [{ ...entry, present: false }], client: false };
+    const offer = { entries: [{ ...entry, present: false }], client: false, hash: members.hash };
     const inform = async (member: MemberInfo, step: Partial<ValueCall>): Promise<void> => {
       const answered = service.ask(member, step, closing, NOTICE_TIMEOUT_MS).catch(() => {});
       // This member knows at once. Its disk may have failed, and may not answer.

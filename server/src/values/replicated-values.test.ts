@@ -195,6 +195,41 @@ describe("values of a cluster", () => {
     await cluster.close();
   });
 
+  it("written by a newer member list are found at members with an older one, whoever took the write", async () => {
+    const cluster = await ValuesCluster.open({ names: ["a", "b", "c"] });
+    await cluster.advance(1_000);
+    const names = ["a", "b", "c", "d", "e"];
+    cluster.setMembers(names, ["b", "d", "e"]);
+    for (const name of ["d", "e"]) await cluster.start(name);
+    const keys = Array.from({ length: 200 }, (_, i) => `k${i}`);
+    const [one, two] = keys.filter((key) => cluster.ring(`cache://bucket/${key}`).slice(0, 2).join() === "d,e");
+    await cluster.values("b").put(requestOf(one!), patterned(1_000, 1));
+    for (const name of ["a", "c"]) expect(((await read(cluster, name, one!)) as Buffer).equals(patterned(1_000, 1))).toBe(true);
+    // Members of the older list are not informed by one that has forgotten it: they find out which lists there are.
+    cluster.setMembers(names, ["d"]);
+    await cluster.advance(1_000);
+    await cluster.values("d").put(requestOf(two!), patterned(1_000, 2));
+    for (const name of ["a", "c"]) expect(((await read(cluster, name, two!)) as Buffer).equals(patterned(1_000, 2))).toBe(true);
+    expect(await read(cluster, "a", "other")).toBe("NOT_FOUND");
+    cluster.setMembers(names);
+    await cluster.advance(5_000);
+    for (const name of names) expect(((await read(cluster, name, two!)) as Buffer).equals(patterned(1_000, 2))).toBe(true);
+    await cluster.close();
+  });
+
+  it("are unavailable, not missing, at a member with an older list while the others that keep them do not answer", async () => {
+    const cluster = await ValuesCluster.open({ names: ["a", "b", "c"] });
+    await cluster.advance(1_000);
+    cluster.setMembers(["a", "b", "c", "d", "e"], ["b", "d", "e"]);
+    for (const name of ["d", "e"]) await cluster.start(name);
+    const keys = Array.from({ length: 200 }, (_, i) => `k${i}`);
+    const key = keys.find((each) => cluster.ring(`cache://bucket/${each}`).slice(0, 2).join() === "d,e")!;
+    await cluster.values("b").put(requestOf(key), patterned(1_000));
+    for (const name of ["a", "c"]) for (const other of ["d", "e"]) cluster.cut(name, other);
+    expect(await read(cluster, "a", key)).toBe("UNAVAILABLE");
+    await cluster.close();
+  });
+
   it("with a block that is gone are copied again, or missing if no member has them", async () => {
     const cluster = await ValuesCluster.open({ names: ["a", "b"] });
     await cluster.advance(1_000);

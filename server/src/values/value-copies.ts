@@ -1,5 +1,5 @@
 import { isRefused } from "@frontcache/client/members";
-import { CacheError, type MemberInfo, type ValueEntry } from "@frontcache/proto";
+import { CacheError, type MemberInfo, memberFromMessage, type ValueAnswer, type ValueEntry } from "@frontcache/proto";
 import { SingleFlight } from "@frontcache/proto/runtime";
 import type { Draft } from "./draft.js";
 import type { HybridClock } from "./hybrid-clock.js";
@@ -20,6 +20,17 @@ export interface Freshness {
   readonly isUninformed: boolean;
   /** How many members are uninformed: this one, and others by their last answers. */
   readonly uninformed: number;
+  /** The lists of members that can be reached, by their last answers, that are not this member's. */
+  readonly otherLists: readonly OtherList[];
+  /** A member has a list. */
+  hasList(name: string, hash: string): void;
+}
+
+/** A member list that is not this member's: by it, others may keep a value. */
+export interface OtherList {
+  readonly hash: string;
+  /** One of the members that have it. */
+  readonly member: MemberInfo;
 }
 
 export interface ValueCopiesOptions {
@@ -148,11 +159,13 @@ export class ValueCopies {
 
   /** Asks all members that may know a newer version, and takes it over. Rejects with UNAVAILABLE if those that do not answer may have it. */
   async #find(url: string, signal: AbortSignal): Promise<Found> {
-    const { holder, placement } = this.#options;
-    let question = await this.#ask(url, placement.others(url), signal);
+    const { holder, placement, freshness } = this.#options;
+    // Members with another list know of others that may have taken a write.
+    const others = (): MemberInfo[] => [...placement.others(url), ...freshness.otherLists.map(({ member }) => member)];
+    let question = await this.#ask(url, others(), signal);
     // A member that was busy for a moment counts as unreachable, and bytes may have moved from one member to another meanwhile.
     if (!this.#isFound(url, question)) {
-      question = await this.#ask(url, [...placement.others(url), ...placement.unreachable(url)], signal);
+      question = await this.#ask(url, [...others(), ...placement.unreachable(url)], signal);
     }
     const known = holder.entries.get(url);
     const newest = question.newest(known?.entry);
@@ -183,28 +196,42 @@ export class ValueCopies {
     const { holder, placement, freshness } = this.#options;
     const newest = question.newest(holder.entries.get(url)?.entry);
     if (newest === undefined || !isLive(newest, holder.nowMs)) {
-      return placement.isAbsenceCertain(question.silent.size, question.lost + (freshness.isUninformed ? 1 : 0));
+      const lost = question.lost + (freshness.isUninformed ? 1 : 0);
+      return placement.isAbsenceCertain(question.silent.size, lost) && !this.#isListUnheard(question);
     }
     return holder.readable(url)?.entry.version === newest.version || question.sources(newest.version).length > 0;
   }
 
-  /** Asks members for their versions of a value. */
+  /** Whether no member has answered of those that may know by another list who keeps the value. */
+  #isListUnheard(question: Question): boolean {
+    return this.#options.freshness.otherLists.some(({ hash }) => !question.lists.has(hash));
+  }
+
+  /** Asks members for their versions of a value, and then those that keep it by other lists. */
   async #ask(url: string, members: readonly MemberInfo[], signal: AbortSignal): Promise<Question> {
-    const { placement, versions, service } = this.#options;
+    const { placement } = this.#options;
     const question = new Question(placement.unreachable(url), placement.canReachAll(url));
-    await Promise.all(
-      members.map(async (member) => {
-        try {
-          const answer = await service.ask(member, { lookUp: { urls: [url] } }, signal, LOOK_UP_TIMEOUT_MS);
-          const entry = answer.entries.find((each) => each.url === url);
-          if (entry !== undefined) versions.observe(entry.version);
-          question.answered(member, entry, answer.uninformed);
-        } catch (error) {
-          question.failed(member, error, placement.isListed(member));
-        }
-      }),
-    );
+    const asked = new Set([this.#options.members.self]);
+    const isNew = ({ name }: MemberInfo): boolean => !asked.has(name) && asked.add(name) !== undefined;
+    for (let next = members.filter(isNew); next.length > 0; next = question.holders.filter(isNew)) {
+      await Promise.all(next.map((member) => this.#askOne(url, member, question, signal)));
+    }
     return question;
+  }
+
+  async #askOne(url: string, member: MemberInfo, question: Question, signal: AbortSignal): Promise<void> {
+    const { placement, versions, service, members, freshness } = this.#options;
+    try {
+      const lookUp = { urls: [url], hash: members.hash };
+      const answer = await service.ask(member, { lookUp }, signal, LOOK_UP_TIMEOUT_MS);
+      freshness.hasList(member.name, answer.hash);
+      const entry = answer.entries.find((each) => each.url === url);
+      if (entry !== undefined) versions.observe(entry.version);
+      question.answered(member, entry, answer);
+    } catch (error) {
+      const isNamed = question.holders.some(({ name }) => name === member.name);
+      question.failed(member, error, isNamed || placement.isListed(member));
+    }
   }
 }
 
@@ -226,6 +253,10 @@ class Question {
   lost = 0;
   /** Whether all members have answered. */
   isComplete: boolean;
+  /** The lists of the members that have answered. */
+  readonly lists = new Set<string>();
+  /** Members that keep the value by the lists of others. */
+  readonly holders: MemberInfo[] = [];
   readonly #answers: { readonly member: MemberInfo; readonly entry: ValueEntry }[] = [];
 
   constructor(unreachable: readonly MemberInfo[], isComplete: boolean) {
@@ -233,10 +264,12 @@ class Question {
     this.isComplete = isComplete;
   }
 
-  answered(member: MemberInfo, entry: ValueEntry | undefined, isUninformed: boolean): void {
+  answered(member: MemberInfo, entry: ValueEntry | undefined, { uninformed, hash, holders }: ValueAnswer): void {
     this.silent.delete(member.name);
     if (entry !== undefined) this.#answers.push({ member, entry });
-    if (isUninformed) this.lost++;
+    if (uninformed) this.lost++;
+    this.lists.add(hash);
+    this.holders.push(...holders.map(memberFromMessage));
   }
 
   /** `isListed`: the member may run. One that has left the list does not. */

@@ -25,7 +25,7 @@ export interface ValueMembers {
   readonly hash: string;
   /** All members in the order of the ring at a value. */
   ring(url: string): Iterable<MemberInfo>;
-  /** Members that may have the value by an earlier list. Empty: the list has not changed for a while. */
+  /** Members that may have the value by an earlier list, which some of them may still have. Empty: the list has not changed for a while. */
   earlier(url: string): readonly MemberInfo[];
   /** Whether calls to a member fail at once. */
   isUnreachable(member: MemberInfo): boolean;

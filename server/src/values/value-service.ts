@@ -1,4 +1,11 @@
-import { CacheError, type MemberInfo, type ValueAnswer, type ValueCall, type ValueEntry } from "@frontcache/proto";
+import {
+  CacheError,
+  type MemberInfo,
+  memberToMessage,
+  type ValueAnswer,
+  type ValueCall,
+  type ValueEntry,
+} from "@frontcache/proto";
 import type { Draft } from "./draft.js";
 import { GatheredBody } from "./gathered-body.js";
 import type { HybridClock } from "./hybrid-clock.js";
@@ -64,7 +71,7 @@ export class ValueService {
   /** Answers a step that another member asks. `bytes`: those of the step, if they are not in it. */
   async answer(call: ValueCall, signal: AbortSignal, bytes?: StepBytes): Promise<ValueAnswer> {
     const { holder } = this.#options;
-    if (call.lookUp !== undefined) return this.#lookUp(call.lookUp.urls);
+    if (call.lookUp !== undefined) return this.#lookUp(call.lookUp);
     if (call.begin !== undefined) return this.#begin(call.begin, signal, bytes);
     if (call.write !== undefined) {
       const { url, version, offset, data, stamp = "" } = call.write;
@@ -86,7 +93,7 @@ export class ValueService {
       return answerOf({});
     }
     if (call.read !== undefined) return this.#read(call.read, signal);
-    if (call.offer !== undefined) return this.#offer(call.offer.entries, call.offer.client);
+    if (call.offer !== undefined) return this.#offer(call.name, call.offer);
     if (call.changes !== undefined) return this.#changes(call.name, call.changes);
     if (call.list !== undefined) return this.#list(call.list);
     if (call.lock !== undefined) {
@@ -102,15 +109,18 @@ export class ValueService {
     this.monitors.report(event);
   }
 
-  #lookUp(urls: readonly string[]): ValueAnswer {
-    const { holder, freshness } = this.#options;
+  #lookUp({ urls, hash }: NonNullable<ValueCall["lookUp"]>): ValueAnswer {
+    const { holder, freshness, members, placement } = this.#options;
     const entries = urls.slice(0, MOST_URLS).flatMap((url) => {
       const known = holder.entries.get(url);
       return known === undefined ? [] : [{ ...known.entry, present: holder.readable(url)?.sequence === known.sequence }];
     });
     const upload = urls[0] === undefined ? undefined : holder.drafts.uploadOf(urls[0]);
+    const isOtherList = urls[0] !== undefined && hash !== undefined && hash !== members.hash;
     return answerOf({
       entries,
+      hash: members.hash,
+      holders: isOtherList ? placement.holders(urls[0]!).map(memberToMessage) : [],
       uninformed: freshness.isUninformed,
       upload: upload?.entry,
       present: upload?.segments.spans.present() ?? [],
@@ -187,8 +197,9 @@ export class ValueService {
     return answerOf({ entries: [entry], data: Buffer.from(data.buffer, data.byteOffset, data.length), ended, size });
   }
 
-  async #offer(entries: readonly ValueEntry[], isClient: boolean): Promise<ValueAnswer> {
-    const { holder, versions } = this.#options;
+  async #offer(name: string, { entries, client: isClient, hash }: NonNullable<ValueCall["offer"]>): Promise<ValueAnswer> {
+    const { holder, versions, freshness } = this.#options;
+    if (hash !== undefined) freshness.hasList(name, hash);
     let [existed, largest] = [false, ""];
     for (const entry of entries) {
       parseValueUrl(entry.url);
@@ -202,20 +213,20 @@ export class ValueService {
   }
 
   #changes(name: string, { epoch, sequence: after, hash }: NonNullable<ValueCall["changes"]>): ValueAnswer {
-    const { holder, placement, freshness, epoch: own } = this.#options;
-    const uninformed = freshness.isUninformed;
+    const { holder, placement, members, freshness, epoch: own } = this.#options;
+    const common = { hash: members.hash, uninformed: freshness.isUninformed };
     const isFiltered = hash === placement.state.hash;
     const entries: ValueEntry[] = [];
     let sequence = epoch === own ? after : 0;
     let looked = 0;
     for (const known of holder.entries.changedAfter(sequence)) {
       if (entries.length === MOST_ENTRIES || looked++ === MOST_LOOKED) {
-        return answerOf({ entries, sequence, epoch: own, ended: false, uninformed });
+        return answerOf({ entries, sequence, epoch: own, ended: false, ...common });
       }
       if (!isFiltered || placement.isHolderNamed(known.entry.url, name)) entries.push(known.entry);
       sequence = known.sequence;
     }
-    return answerOf({ entries, sequence: Math.max(sequence, epoch === own ? after : 0), epoch: own, ended: true, uninformed });
+    return answerOf({ entries, sequence: Math.max(sequence, epoch === own ? after : 0), epoch: own, ended: true, ...common });
   }
 
   #list({ bucket, prefix, after, limit }: NonNullable<ValueCall["list"]>): ValueAnswer {

@@ -2,7 +2,7 @@ import type { MemberInfo, ValueEntry } from "@frontcache/proto";
 import { forEachConcurrent } from "@frontcache/proto/runtime";
 import type { Clock } from "../runtime/clock.js";
 import type { HybridClock } from "./hybrid-clock.js";
-import { FRESH_MS, type Freshness, NotCopied } from "./value-copies.js";
+import { FRESH_MS, type Freshness, NotCopied, type OtherList } from "./value-copies.js";
 import type { KnownEntry } from "./value-entries.js";
 import { isLive, KEEP_DELETED_MS } from "./value-entry.js";
 import type { ValueHolder } from "./value-holder.js";
@@ -29,6 +29,8 @@ interface Peer {
   completeAtMs: number;
   isUninformed: boolean;
   isRunning: boolean;
+  /** Identifies its member list, by its last answer. Empty: unknown. */
+  listHash: string;
 }
 
 export interface ValueSyncOptions {
@@ -57,6 +59,8 @@ export class ValueSync implements Freshness {
   #isUninformed = false;
   /** Members whose changes this member has taken completely, since it lost its own values. */
   readonly #heardAll = new Set<string>();
+  /** The members with other lists than `hash`, this member's. Undefined: a member has another list since. */
+  #otherLists: { readonly hash: string; readonly lists: readonly OtherList[] } | undefined;
   #sweeping: IterableIterator<KnownEntry> | undefined;
 
   constructor(options: ValueSyncOptions) {
@@ -88,10 +92,28 @@ export class ValueSync implements Freshness {
     return uninformed;
   }
 
+  get otherLists(): readonly OtherList[] {
+    const { hash, members } = this.#options.members;
+    if (this.#otherLists?.hash === hash) return this.#reachable(this.#otherLists.lists);
+    const lists = members.flatMap((member) => {
+      const { listHash = "" } = this.#peers.get(member.name) ?? {};
+      return listHash === "" || listHash === hash ? [] : [{ hash: listHash, member }];
+    });
+    this.#otherLists = { hash, lists };
+    return this.#reachable(lists);
+  }
+
+  hasList(name: string, hash: string): void {
+    const peer = this.#peers.get(name);
+    if (peer === undefined || peer.listHash === hash) return;
+    peer.listHash = hash;
+    this.#otherLists = undefined;
+  }
+
   isSettled(url: string): boolean {
     const { members, placement, clock } = this.#options;
     if (members.members.length <= 1) return true;
-    if (!placement.isHolder(url) || !placement.isAsIn(this.#state, url)) return false;
+    if (!placement.isHolder(url) || !placement.isAsIn(this.#state, url) || this.otherLists.length > 0) return false;
     const leastMs = clock.monotonicMs() - FRESH_MS;
     return placement.everyOther(url, (name) => (this.#peers.get(name)?.completeAtMs ?? Number.NEGATIVE_INFINITY) > leastMs);
   }
@@ -120,6 +142,7 @@ export class ValueSync implements Freshness {
       completeAtMs: Number.NEGATIVE_INFINITY,
       isUninformed: false,
       isRunning: false,
+      listHash: "",
     };
     this.#peers.set(member.name, peer);
     if (peer.isRunning) return;
@@ -130,6 +153,7 @@ export class ValueSync implements Freshness {
         const { hash } = this.#state;
         const changes = { epoch: peer.epoch, sequence: peer.sequence, hash };
         const answer = await members.call(member, { changes }, signal, CHANGES_TIMEOUT_MS);
+        this.hasList(member.name, answer.hash);
         // The request was for another list.
         if (hash !== this.#state.hash) return;
         // Together, so that the journal takes them in one write. An answer names each value once.
@@ -144,6 +168,14 @@ export class ValueSync implements Freshness {
     } finally {
       peer.isRunning = false;
     }
+  }
+
+  /** One member that can be reached for each list. */
+  #reachable(all: readonly OtherList[]): readonly OtherList[] {
+    if (all.length === 0) return all;
+    const lists = new Map<string, OtherList>();
+    for (const list of all) if (!this.#options.members.isUnreachable(list.member)) lists.set(list.hash, list);
+    return [...lists.values()];
   }
 
   #heard({ name }: MemberInfo): void {
