@@ -5,6 +5,9 @@ export interface TableOptions {
   readonly optional: readonly string[];
 }
 
+/** A number, perhaps with a unit, or a dash in place of one. */
+const NUMBER = /^(?:-|[\d.]+(?: \S+)?)$/;
+
 /** Formats rows under headings. A column is as wide as its widest cell; columns of numbers are right-aligned. */
 export function formatTable(
   headings: readonly string[],
@@ -12,7 +15,7 @@ export function formatTable(
   { width, optional }: TableOptions,
 ): string {
   const widths = headings.map((heading, column) => Math.max(heading.length, ...rows.map((row) => row[column]!.length)));
-  const isNumber = headings.map((_, column) => rows.length > 0 && rows.every((row) => /^[\d-]/.test(row[column]!)));
+  const isNumber = headings.map((_, column) => rows.length > 0 && rows.every((row) => NUMBER.test(row[column]!)));
   const line = (cells: readonly string[]): string =>
     cells
       .map((cell, column) => (isNumber[column] ? cell.padStart(widths[column]!) : cell.padEnd(widths[column]!)))
