@@ -20,7 +20,7 @@ export class ChunkedBody {
   #leftBytes = 0;
   /** The received part of a line. */
   #line = "";
-  /** All trailers, each behind a line end. */
+  /** All trailers, each after a line end. */
   #trailers = "";
 
   /** Whether its last byte has arrived. */
@@ -29,7 +29,7 @@ export class ChunkedBody {
   }
 
   /**
-   * Takes the bytes from `start`, and passes on the data among them in pieces, which are not copied. Returns the index behind the last
+   * Takes the bytes from `start`, and passes on the data among them in pieces, which are not copied. Returns the index after the last
    * byte of the body: less than the length if it is complete before. Throws InvalidResponse.
    */
   take(bytes: Buffer, start: number, onData: (data: Buffer) => void): number {

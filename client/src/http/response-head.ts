@@ -15,7 +15,7 @@ export interface ResponseFraming {
 }
 
 const STATUS_LINE = /^HTTP\/1\.([01]) ([1-5]\d\d)(?: [\t\x20-\x7e\x80-\xff]*)?$/;
-/** Any number of header lines, each behind a line end. Its match takes time linear in the length, because no part can match twice. */
+/** Any number of header lines, each after a line end. Its match takes time linear in the length, because no part can match twice. */
 const HEADER_LINES = /^(?:\r\n[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*)*$/;
 /** Fifteen digits are a petabyte, which a number represents exactly. */
 const LENGTH = /^\d{1,15}$/;
@@ -121,7 +121,7 @@ export class ResponseHead implements ResponseFraming {
   }
 }
 
-/** Checks lines of headers or trailers, each behind a line end. */
+/** Checks lines of headers or trailers, each after a line end. */
 export function checkHeaderLines(lines: string): void {
   if (!HEADER_LINES.test(lines)) throw new InvalidResponse("a line that is no header, or control characters in one");
 }

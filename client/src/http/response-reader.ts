@@ -149,7 +149,7 @@ export abstract class ResponseReader<Head extends ResponseFraming> {
     return head;
   }
 
-  /** `restBytes`: the bytes behind the head that have arrived. */
+  /** `restBytes`: the bytes after the head that have arrived. */
   #open(head: Head, restBytes: number): void {
     const { status, contentLength, isChunked } = head;
     if (status < 200) {

@@ -28,7 +28,7 @@ export class PieceQueue<Piece> {
     this.#wake();
   }
 
-  /** Ends the pieces: without an error, or with one that the consumer gets behind the last piece. */
+  /** Ends the pieces: without an error, or with one that the consumer gets after the last piece. */
   end(error?: unknown): void {
     this.#end ??= { error };
     this.#wake();

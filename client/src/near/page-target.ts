@@ -8,7 +8,7 @@ export interface TargetOptions {
   readonly length: number;
   /** The result, at least `length` bytes; undefined: a new buffer. */
   readonly memory: Buffer | undefined;
-  /** The first page that is read begins here. It is at most `offset` rounded down to a page, or behind it. */
+  /** The first page that is read begins here. It is at most `offset` rounded down to a page, or after it. */
   readonly from: number;
   /** The last page ends here, or the object ends before. */
   readonly end: number;

@@ -41,7 +41,7 @@ export interface Availability {
 
 /** The calls of ElCache's SDK besides those of StoredValues: ranges, sparse uploads, and streams. */
 export class ElCacheValues extends StoredValues {
-  /** Returns exactly the bytes of a range, fewer only where the value ends. Rejects with OUT_OF_RANGE behind the end. */
+  /** Returns exactly the bytes of a range, fewer only where the value ends. Rejects with OUT_OF_RANGE past the end. */
   async readRange(key: string, offset: number, length: number, options: CallOptions = {}): Promise<Buffer> {
     if (length === 0) return Buffer.alloc(0);
     return await this.get(key, { ...options, offset, length });

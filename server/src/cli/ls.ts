@@ -17,7 +17,7 @@ export function addList(program: Command): void {
     .summary("list objects")
     .description("Lists the objects of a bucket whose keys begin with a prefix, as the object store knows them.")
     .argument("<url>", urlForms("bucket/prefix"))
-    .option("--recursive", "also what has further slashes behind the prefix")
+    .option("--recursive", "also objects with further slashes after the prefix")
     .addHelpText("after", "\nExamples:\n  frontcache ls s3://datasets/events/\n  frontcache ls s3://datasets --recursive --json");
   addJsonOption(addClientOptions(command)).action(list);
 }

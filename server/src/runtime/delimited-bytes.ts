@@ -1,5 +1,5 @@
 /**
- * The bytes of a source up to a delimiter, in pieces. `first` precedes the source. Returns what has been received behind the delimiter;
+ * The bytes of a source up to a delimiter, in pieces. `first` precedes the source. Returns what has been received after the delimiter;
  * undefined: the source ended before it.
  */
 export async function* untilDelimiter(

@@ -6,7 +6,7 @@ export interface AnswerHandshakeOptions {
   /** The bytes of the connection that have arrived; `ListenerHandshake.begins` with them. */
   readonly first: Buffer;
   readonly member: ListeningMember;
-  /** The handshake is over, and the socket is paused. `proof` undefined: there is no key in common. `rest`: bytes behind it. */
+  /** The handshake is over, and the socket is paused. `proof` undefined: there is no key in common. `rest`: bytes after it. */
   onEnd(proof: KeyProof | undefined, rest: Buffer): void;
   /** The caller's proof is wrong; the connection is closed. */
   onFailed(error: Error): void;

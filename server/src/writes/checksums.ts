@@ -24,7 +24,7 @@ export function checksumLength(name: string): number {
 /** A digest of a body, and what it has to be. */
 interface Check {
   readonly digest: Crc | Hash;
-  /** Undefined: it comes behind the body. */
+  /** Undefined: it comes after the body. */
   readonly expected: string | undefined;
   readonly encoding: "base64" | "hex";
   readonly code: S3Code;
@@ -41,7 +41,7 @@ export interface ExpectedChecksums {
   readonly headers: readonly (readonly [name: string, value: string])[];
   /** GCS's form, `crc32c=...,md5=...` in base64. Absent: not sent. */
   readonly hashes?: string | undefined;
-  /** The name of the checksum behind the body. Undefined: the body has no trailer. */
+  /** The name of the checksum after the body. Undefined: the body has no trailer. */
   readonly trailer: string | undefined;
 }
 
@@ -82,7 +82,7 @@ export class BodyChecksums {
     for (const { digest } of this.#checks) digest.update(bytes);
   }
 
-  /** Throws S3's error if a checksum is not that of the bytes. `trailer` is the checksum that came behind the body. Call it once. */
+  /** Throws S3's error if a checksum is not that of the bytes. `trailer` is the checksum that came after the body. Call it once. */
   verify(trailer: string | undefined): void {
     for (const check of this.#checks) {
       const { digest, encoding, code, what } = check;

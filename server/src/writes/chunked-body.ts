@@ -107,7 +107,7 @@ export class ChunkedBody {
       const [name, value] = [named.toLowerCase(), text];
       if (name === SIGNATURE_TRAILER && isSigned) {
         signature = value;
-        // Some clients send an empty line behind the signature, some none.
+        // Some clients send an empty line after the signature, some none.
         continue;
       }
       if (!trailers.includes(name) || this.trailers.has(name))

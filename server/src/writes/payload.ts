@@ -39,7 +39,7 @@ export interface WriteBody {
   readonly trailer: string | undefined;
   /** The value of the checksum that followed the body. Undefined: the body has no trailer, or was not read to its end. */
   readonly trailerValue: string | undefined;
-  /** How long the value of the checksum behind the body is as text. 0: the body has no trailer. */
+  /** How long the value of the checksum after the body is as text. 0: the body has no trailer. */
   readonly trailerLength: number;
   /**
    * All bytes, in pieces. The last piece follows only when the whole body is verified and `beforeLast` has resolved, so that a receiver
@@ -60,7 +60,7 @@ export interface ArrivingBody {
   /** Decoded bytes. Undefined: unknown. */
   readonly length: number | undefined;
   readonly checksums: BodyChecksums;
-  /** The checksum behind the body. Absent: none. */
+  /** The checksum after the body. Absent: none. */
   readonly trailer?: { readonly name: string; value(): string | undefined } | undefined;
 }
 

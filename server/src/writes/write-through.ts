@@ -63,7 +63,7 @@ export interface WriteThroughOptions {
   readonly objects: Pick<ObjectHomes, "written">;
   readonly origin: Pick<Origin, "write">;
   readonly clock: Pick<Clock, "after">;
-  /** Absent: nothing is cached behind a write. */
+  /** Absent: nothing is cached after a write. */
   readonly contents?: WrittenContents | undefined;
   /** Begins the ids of this process's writes: different for all processes of all members. */
   readonly idPrefix: string;

@@ -20,7 +20,7 @@ export interface SparseTarget {
   readonly url: string;
   readonly key: string;
   readonly query: Query;
-  /** The path has a key and `FINALIZE` behind it. */
+  /** The path has a key and `FINALIZE` after it. */
   readonly isFinalize: boolean;
 }
 

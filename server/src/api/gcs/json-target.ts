@@ -44,7 +44,7 @@ export function parseJsonTarget(path: string): JsonTarget {
   return isDownload ? { kind: "other" } : { kind: "objects", ref: bucketRef(url) };
 }
 
-/** The target of a path with segments behind an object: what is made of this object, or what it is made of. */
+/** The target of a path with segments after an object: what is made of this object, or what it is made of. */
 function composedTarget(bucket: string, key: string, more: readonly string[]): JsonTarget {
   const [kind, collection, named, objects, destination] = more;
   if (more.length === 1 && kind === "compose") return { kind, ref: objectRef(bucket, key) };

@@ -50,7 +50,7 @@ async function* contentOf(source: AsyncIterator<Buffer>, first: Buffer, delimite
     throw malformed("its second part must be the last one, and nothing may follow it");
 }
 
-/** The head of a part, behind the line of its delimiter. */
+/** The head of a part, after the line of its delimiter. */
 async function partHead(
   source: AsyncIterator<Buffer>,
   first: Buffer,

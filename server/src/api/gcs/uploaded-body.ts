@@ -65,7 +65,7 @@ function checksumsOf(contentMd5: string | undefined, hashes: string | undefined)
   return new BodyChecksums({ contentMd5, payloadSha256: undefined, headers: [], hashes, trailer: undefined });
 }
 
-/** A text field of an object's metadata, behind a prefix. Undefined: it has no such field. */
+/** A text field of an object's metadata, after a prefix. Undefined: it has no such field. */
 export function textIn(resource: Resource | undefined, field: string, prefix = ""): string | undefined {
   const value = resource?.[field];
   return typeof value === "string" ? prefix + value : undefined;

@@ -5,7 +5,7 @@ const MAX_DISCARDED_BYTES = 1 << 20;
 
 /**
  * Call before the response to a request whose body may not have been read whole. Further requests of the connection would have to wait
- * for the rest of a long body, so the connection is closed behind the response.
+ * for the rest of a long body, so the connection is closed after the response.
  */
 export function closeBehindUnreadBody({ upload, request, response }: Pick<HttpContext, "upload" | "request" | "response">): void {
   const { "content-length": length, "transfer-encoding": encoding } = request.headers;

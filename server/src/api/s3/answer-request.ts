@@ -226,7 +226,7 @@ function remember({ repeated }: Request, target: S3Target): void {
   if (repeated !== undefined && target.scope === "object") repeated.target = target;
 }
 
-/** GCS's own clients put these paths behind the address that they are given. */
+/** GCS's own clients put these paths after the address that they are given. */
 function answerGcs(context: HttpContext, url: string, cache: Cache | undefined): ErrorResponse | undefined {
   if (cache === undefined) return starting(context.response);
   answerJson(context, cache, url.replace(/^https?:\/\/[^/?]*/i, ""));

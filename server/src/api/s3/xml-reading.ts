@@ -5,7 +5,7 @@ import { CacheError } from "@frontcache/proto";
 export interface XmlVisitor {
   /** An element begins at this place of the text. */
   begin?(path: readonly string[], at: number): void;
-  /** An element ends before this place of the text. `content` is the text behind its last tag. */
+  /** An element ends before this place of the text. `content` is the text after its last tag. */
   end(path: readonly string[], content: string, at: number): void;
 }
 

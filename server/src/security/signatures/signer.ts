@@ -117,7 +117,7 @@ export class Signer {
     return this.#key(day, identity, scope).hmac.of(text);
   }
 
-  /** The chain of signatures of a body, behind the signature of its head. */
+  /** The chain of signatures of a body, after the signature of its head. */
   chunks(seed: string, amzDate: string, identity: SigningIdentity, scope: SigningScope): ChunkSignatures {
     const { hmac, scope: named } = this.#key(amzDate.slice(0, 8), identity, scope);
     const sign: ChunkSignatures["sign"] = (part, previous, sha256) => {

@@ -75,9 +75,9 @@ class FieldsReading {
   readonly fields = new Map<string, string>();
   /** `--boundary`, which the form begins with. */
   readonly #first: Buffer;
-  /** The same behind a line break, which ends each part. */
+  /** The same after a line break, which ends each part. */
   readonly #delimiter: Buffer;
-  /** The part that is read next, behind the line of its delimiter. Undefined: the form has not begun. */
+  /** The part that is read next, after the line of its delimiter. Undefined: the form has not begun. */
   #at: number | undefined;
   /** The field whose value is read next, and where its value begins. Undefined: a head is read next. */
   #field: { readonly name: string; readonly from: number } | undefined;
@@ -116,7 +116,7 @@ class FieldsReading {
     }
   }
 
-  /** The place behind the end of a delimiter's line. */
+  /** The place after the end of a delimiter's line. */
   #behindLine(received: Buffer, at: number): number {
     const end = received.toString("latin1", at, at + 2);
     if (end === "--") throw refused("IncorrectNumberOfFilesInPostRequest", ONE_FILE);
@@ -133,7 +133,7 @@ class FieldsReading {
   }
 }
 
-/** The content of the file and the end of the form behind it. */
+/** The content of the file and the end of the form after it. */
 class FileContent {
   readonly #source: AsyncIterator<Buffer>;
   readonly #first: Buffer;
@@ -146,7 +146,7 @@ class FileContent {
   }
 
   /**
-   * The bytes of the file. The form is read to its end; fields behind the file are ignored, as S3 ignores them. Throws S3's error if the
+   * The bytes of the file. The form is read to its end; fields after the file are ignored, as S3 ignores them. Throws S3's error if the
    * file has other than `length` bytes; infinite: it may have any length.
    */
   async *pieces(length: number): AsyncGenerator<Buffer, void> {

@@ -186,7 +186,7 @@ class ArrivingBody implements ReceivedBytes, AsyncIterableIterator<Buffer> {
 
   readonly #onClose = (cause?: Error): void => {
     this.#cancelWatch();
-    // Each body is closed behind its end, too.
+    // Each body is closed after its end, too.
     if (!this.#isOver) {
       this.#failure ??= new CacheError("CANCELLED", "the client disconnected before the end of its body", { cause });
     }
