@@ -230,7 +230,7 @@ export class CacheClient implements AsyncDisposable {
 
   /**
    * Lists the objects of a bucket whose keys begin with a prefix, in the store's order, as the store knows them. Pages are requested as
-   * the loop goes on. `deadlineMs` is the deadline of each page.
+   * the loop continues. `deadlineMs` is the deadline of each page.
    *
    * @example for await (const object of client.list("s3://datasets/events/")) console.log(object);
    */

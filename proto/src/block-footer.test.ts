@@ -55,7 +55,7 @@ function withoutLacks({ lacks: _, ...info }: ObjectInfo): ObjectInfo {
   return info;
 }
 
-/** Headers of so many bytes, in lines. */
+/** Headers of this many bytes, in lines. */
 function headersOf(bytes: number): string {
   return `x-amz-meta-a: ${"v".repeat(bytes - "x-amz-meta-a: \r\n".length)}\r\n`;
 }

@@ -64,7 +64,7 @@ export interface Turns {
   readonly roundMs: number;
   /** Duration of the warm-up round: long enough for the compiler. */
   readonly warmUpMs: number;
-  /** The warm-up round of each contestant has at least so many reads, since a busy machine runs less in the time. Absent: any number. */
+  /** The warm-up round of each contestant has at least this many reads, since a busy machine runs less in the time. Absent: any number. */
   readonly warmUpReads?: number | undefined;
   /** Concurrent reads. */
   readonly concurrency: number;

@@ -74,7 +74,7 @@ function label(value: number): string {
   return value >= 100 ? Math.round(value).toLocaleString("en") : value.toPrecision(3);
 }
 
-/** Breaks a text into lines of at most so many characters, between words. */
+/** Breaks a text into lines of at most this many characters, between words. */
 function inLines(text: string, most: number): string[] {
   const lines = [""];
   for (const word of text.split(" ")) {

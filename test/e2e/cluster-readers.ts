@@ -13,7 +13,7 @@ export interface ReadReport {
 /** Maximum failures before the reads stop, because reads of a closed client fail immediately and would never yield. */
 const MOST_FAILURES = 20;
 
-/** Pause of a loop after each read: the reads go on while members start and end, and leave them the processors. */
+/** Pause of a loop after each read: the reads continue while members start and end, and leave them the processors. */
 const PAUSE_MS = 20;
 
 /** Reads until `stop`: each loop reads all blocks one after the other, and checks every byte. */

@@ -67,7 +67,7 @@ export interface Fault {
   readonly lostAnswer?: boolean;
   /** Holds the request at a point of its way. */
   readonly hold?: Hold;
-  /** Receives so many bytes of the request's body, then resets the connection. */
+  /** Receives this many bytes of the request's body, then resets the connection. */
   readonly resetInBody?: number;
   /** After this many bytes of a longer body, the connection is reset, closed, or stalls. */
   readonly body?: { readonly afterBytes: number; readonly how: "reset" | "close" | "stall" };

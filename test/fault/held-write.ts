@@ -33,7 +33,7 @@ export class HeldWrite {
     return { origin: (origin) => this.#origin(origin), objects: (calls) => this.#calls(calls) };
   }
 
-  /** Lets the write go on. The step is reached, or never will be. */
+  /** Lets the write continue. The step is reached, or never will be. */
   release(): void {
     this.#isReached = true;
     this.#release();

@@ -108,7 +108,7 @@ describe("a write through three members of which one is killed, or whose client 
     if (killed === writer) expect(outcome).toBe("unknown");
     if (outcome === "acknowledged") expect(stored(key)).toBe(operation === "DELETE" ? "missing" : "after");
     if (killed === undefined) {
-      // The write goes on without its client, or is given up, if not all of its body had arrived.
+      // The write continues without its client, or is given up, if not all of its body had arrived.
       await hold.ended;
       await expectCurrent(key, cluster.names);
     } else {

@@ -7,7 +7,7 @@ import { Chance } from "../seeded-random.js";
 const isLong = Number(process.env.FRONTCACHE_FUZZ_SECONDS ?? 0) > 0;
 const requests = isLong ? 10_000 : 600;
 const seed = Number(process.env.FRONTCACHE_FUZZ_SEED ?? 1);
-/** A valid request follows so many hostile ones. */
+/** A valid request follows this many hostile ones. */
 const VALID_EVERY = 20;
 /** The time that a hostile connection gets until its answer or its end. A hang is longer. */
 const ANSWER_MS = 60_000;

@@ -102,7 +102,7 @@ export class LocalApiServer implements AsyncDisposable {
     await this.#ready(this.#apiServer);
   }
 
-  /** Stops the API server; etcd goes on. */
+  /** Stops the API server; etcd continues. */
   async stop(): Promise<void> {
     const running = this.#apiServer;
     this.#apiServer = undefined;

@@ -242,7 +242,7 @@ describe("a key that is replaced", () => {
     expect(await caller.isMemberAt(listeners)).toEqual(CLIENT);
   });
 
-  it("is introduced while members run: without a common key they go on as clients, and prove themselves when they have one", async () => {
+  it("is introduced while members run: without a common key they continue as clients, and prove themselves when they have one", async () => {
     const [ours, theirs] = [keyFile("ours", OLD), keyFile("theirs", NEW)];
     const clock = new ManualClock();
     const listeners = await openListeners({ membersKeyFile: ours.path }, clock);

@@ -27,7 +27,7 @@ export const breakableRules: Readonly<Record<string, BrokenRules>> = {
 
 /** Rules about homes and leases that can be broken on purpose; runs about versions find them. */
 export const breakableVersionRules: Readonly<Record<string, BrokenRules>> = {
-  /** A home does not tell lease holders that an object has changed, and goes on as if they had confirmed. */
+  /** A home does not tell lease holders that an object has changed, and continues as if they had confirmed. */
   "version-changed": { objects: (calls) => ({ ...calls, versionChanged: async () => {} }) },
   /** A home never hears that the origin rejected a version. */
   "version-rejected": { objects: withoutRejections },
@@ -37,11 +37,11 @@ export const breakableVersionRules: Readonly<Record<string, BrokenRules>> = {
   "observation-date": { patch: observedOnArrival },
   /** A member that substitutes for a home answers at once, by what it knew before. */
   substitution: { patch: () => replaced(HomeChanges.prototype, "isGone", () => Number.NEGATIVE_INFINITY) },
-  /** A home confirms that it has handed its objects over, and goes on deciding about them. */
+  /** A home confirms that it has handed its objects over, and continues deciding about them. */
   "hand-over-confirmed": { service: (objects) => ({ ...objects, handOver: async () => true }) },
   /** A new home decides before the previous one has confirmed. */
   "hand-over-awaited": { objects: (calls) => ({ ...calls, handOver: async () => true }) },
-  /** A home that stood still goes on with its records. */
+  /** A home that stood still continues with its records. */
   "self-fencing": { patch: () => replaced(Standstill.prototype, "check", () => {}) },
   /** The absence of an object is believed as long as a lease lasts, which its home does not know of. */
   absence: { objects: unrevokedAbsence },

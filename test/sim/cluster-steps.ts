@@ -5,7 +5,7 @@ import type { HttpRequest } from "./simulated-http.js";
 import type { Weather } from "./simulated-network.js";
 import type { OriginDistance } from "./simulated-origin.js";
 
-/** A range to read; `back`: of the version so many before the current one, absent: of no named version. */
+/** A range to read; `back`: of the version this many before the current one, absent: of no named version. */
 export interface Range {
   readonly url: string;
   readonly offset: number;
@@ -32,7 +32,7 @@ export type Action =
       readonly method: HttpRequest["method"];
       /** A Range header; absent: none. */
       readonly range?: string;
-      /** A condition, and the version that it names: so many before the current one. Absent: none. */
+      /** A condition, and the version that it names: this many before the current one. Absent: none. */
       readonly condition?: { readonly header: "if-match" | "if-none-match" | "if-range"; readonly back: number };
       readonly slowness: number;
       readonly leavesAfter: number;
@@ -40,7 +40,7 @@ export type Action =
   | ({ readonly kind: "failing" } & FailingRead)
   | { readonly kind: "stat"; readonly client: number; readonly url: string; readonly back?: number }
   | { readonly kind: "put"; readonly url: string; readonly size: number }
-  /** The object becomes what it was before: so many versions before the current one. 0: only a header changes. */
+  /** The object becomes what it was before: this many versions before the current one. 0: only a header changes. */
   | { readonly kind: "putAgain"; readonly url: string; readonly back: number }
   | { readonly kind: "delete"; readonly url: string }
   /** A client writes or deletes an object through a member. */
@@ -126,7 +126,7 @@ export function requestOf(
   };
 }
 
-/** The version so many before the current one; undefined: the current one by no name. */
+/** The version this many before the current one; undefined: the current one by no name. */
 export function versionBack(versions: readonly { version: string }[], back: number | undefined): string | undefined {
   return back === undefined ? undefined : versions[Math.max(0, versions.length - 1 - back)]?.version;
 }

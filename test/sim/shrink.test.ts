@@ -10,7 +10,7 @@ describe("shrinking", () => {
     expect((await shrink(items(200), fails, 1_000)).map(({ at }) => at)).toEqual(needed);
   });
 
-  it("ends after so many tries, with a list that fails", async () => {
+  it("ends after this many tries, with a list that fails", async () => {
     let tries = 0;
     const fails = async (some: readonly { at: number }[]) => {
       tries++;

@@ -7,7 +7,7 @@ import { describeStep, type Step } from "./cluster-steps.js";
 import { MAX_SHRINK_RUNS, shrink } from "./shrink.js";
 import { makeSteps, type Subject, subjects } from "./step-makers.js";
 
-/** A rule that is broken on purpose must be found within so many seeds. */
+/** A rule that is broken on purpose must be found within this many seeds. */
 const FOUND_WITHIN = 50;
 /** Steps of a run about broken rules, unless others are named. */
 const STEPS_PER_RULE = 200;

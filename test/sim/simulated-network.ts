@@ -53,7 +53,7 @@ export class SimulatedNetwork {
     if (before !== undefined) this.#breakAll(({ host }) => host === before);
   }
 
-  /** Takes no new calls any more; running ones go on. */
+  /** Takes no new calls any more; running ones continue. */
   leave(address: string): void {
     const host = this.#hosts.get(address);
     if (host !== undefined) host.state = "leaving";

@@ -50,7 +50,7 @@ export class ValueMembers implements AsyncDisposable {
     return (await Promise.all(counts)).reduce((sum, count) => sum + count, 0);
   }
 
-  /** Resolves with the seconds until the members have so many copies; rejects after `limitMs`. */
+  /** Resolves with the seconds until the members have this many copies; rejects after `limitMs`. */
   async untilCopies(copies: number, limitMs: number): Promise<number> {
     const beganMs = performance.now();
     for (let found = -1; ; ) {

@@ -4,7 +4,7 @@ import type { Chance } from "../seeded-random.js";
 
 /** As few and as many members as there may be. */
 const [FEWEST, MOST] = [3, 5];
-/** Loopback addresses are used again after so many members. */
+/** Loopback addresses are used again after this many members. */
 const HOSTS = 200;
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));

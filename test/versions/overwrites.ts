@@ -28,7 +28,7 @@ const [overwrites, objects, seconds, every, seed] = [
 
 const MiB = 1 << 20;
 const PAIR = { offsets: [1_000, 16 * MiB + 1_000], length: 1_000, objectBytes: 17 * MiB } as const;
-/** How long readers go on after the last overwrite: longer than any record is believed. */
+/** How long readers continue after the last overwrite: longer than any record is believed. */
 const AFTER_MS = 90_000;
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));

@@ -187,7 +187,7 @@ describe("an origin that is down", () => {
       expect(looked.outcome).toMatchObject({ version });
       expect(looked.tookMs).toBeLessThanOrEqual(patienceMs);
       up();
-      // The questions go on in the background.
+      // The questions continue in the background.
       for (let seconds = 0; seconds < 60; seconds++) {
         clock.advance(1_000);
         await new Promise((resolve) => setImmediate(resolve));

@@ -39,7 +39,7 @@ export class VersionReaders {
     this.#object = object;
   }
 
-  /** Resolves when so many more whole answers have come. One call at a time. */
+  /** Resolves when this many more whole answers have come. One call at a time. */
   more(answers: number): Promise<void> {
     return new Promise((resolve) => this.#waiting.push({ whole: this.#whole + answers, resolve }));
   }

@@ -1,7 +1,7 @@
 import { rampBytes } from "@frontcache/server/testing";
 import type { Chance } from "../seeded-random.js";
 
-/** Written and read at a time, each with objects of its own: nobody else writes these. Enough for some to go on while others wait for a lost member. */
+/** Written and read at a time, each with objects of its own: nobody else writes these. Enough for some to continue while others wait for a lost member. */
 const WRITERS = 16;
 const OBJECTS_EACH = 10;
 const SIZES = [0, 100, 10_000, 300_000, 3 << 20];
@@ -64,7 +64,7 @@ export class WrittenPairs {
     return { p50: at(0.5), p99: at(0.99), max: at(1) };
   }
 
-  /** Runs pairs, several at a time, until there are so many, or it is this moment by `performance.now()`. */
+  /** Runs pairs, several at a time, until there are this many, or it is this moment by `performance.now()`. */
   async run(pairs: number, untilMs: number): Promise<void> {
     const write = async (writer: number): Promise<void> => {
       while (this.report.pairs < pairs && performance.now() < untilMs)

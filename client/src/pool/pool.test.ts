@@ -304,7 +304,7 @@ describe("bad input", () => {
     await expect(item.load()).rejects.toMatchObject({ code: "NOT_FOUND", message: expect.stringMatching(message) });
   });
 
-  it("keeps every value while the disk is full, refuses new ones, and goes on when it has room", async () => {
+  it("keeps every value while the disk is full, refuses new ones, and continues when it has room", async () => {
     let isFull = true;
     const full = Object.assign(new Error("no space"), { code: "ENOSPC" });
     await using pool = await openOn({ create: (...call) => (isFull ? Promise.reject(full) : systemDisk.create(...call)) });

@@ -4,7 +4,7 @@ import type { PersistedValues } from "./persisted-values.js";
 import type { PoolValues } from "./pool-values.js";
 
 export interface LoadOptions {
-  /** Aborts the wait, with CANCELLED or DEADLINE_EXCEEDED. A read that others wait for goes on. */
+  /** Aborts the wait, with CANCELLED or DEADLINE_EXCEEDED. A read that others wait for continues. */
   readonly signal?: AbortSignal | undefined;
 }
 

@@ -33,7 +33,7 @@ export class WriteBacklog<T> {
     this.#start();
   }
 
-  /** The value need not be written any more. A running write goes on. */
+  /** The value need not be written any more. A running write continues. */
   remove(entry: Entry<T>): void {
     this.#waiting.delete(entry);
     this.#failed.delete(entry);
@@ -54,7 +54,7 @@ export class WriteBacklog<T> {
     while (this.#waiting.size + this.#running.size > 0) await this.#change.next();
   }
 
-  /** Forgets what waits. Running writes go on. */
+  /** Forgets what waits. Running writes continue. */
   clear(): void {
     this.#waiting.clear();
     this.#failed.clear();

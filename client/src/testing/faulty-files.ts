@@ -4,7 +4,7 @@ import { type NearFile, type NearFiles, systemFiles } from "../near/disk/near-fi
 export class FaultyFiles implements NearFiles {
   /** Changes fail with this code. Undefined: they succeed. */
   failWith: string | undefined;
-  /** After so many changes the process is dead: half of that change happens, and nothing afterwards. */
+  /** After this many changes the process is dead: half of that change happens, and nothing afterwards. */
   diesAfter = Number.POSITIVE_INFINITY;
   /** Changes so far. */
   changes = 0;

@@ -25,7 +25,7 @@ beforeEach(() => {
   hottest = new HottestObjects(10);
 });
 
-/** A read whose slices take so many milliseconds each, of so many bytes; "fail" throws. */
+/** A read whose slices take this many milliseconds each, of this many bytes; "fail" throws. */
 function reading(result: ReadResult, steps: readonly (number | "fail")[]): ObjectRead {
   const left = [...steps];
   return {

@@ -74,7 +74,7 @@ describe("a bucket with a share", () => {
     await store.close();
   });
 
-  it("gives way to other objects when the volume is full", async () => {
+  it("is evicted for other objects when the volume is full", async () => {
     const { store } = await openStore({ volumes, buckets: [share("small", 4)] });
     await fill(store, "small", 4);
     await fill(store, "other", 30);

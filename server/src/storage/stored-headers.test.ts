@@ -22,7 +22,7 @@ const SIZE = 3 * BLOCK;
 const ids = [0, 1, 2].map((block) => testId(url, block * BLOCK));
 const lacking: ObjectInfo = { ...testInfo(SIZE), lacks: "metadata" };
 
-/** An object with so many bytes of headers. */
+/** An object with this many bytes of headers. */
 function withHeaders(length: number, value = "v"): ObjectInfo {
   const name = "x-amz-meta-a: ";
   return { ...testInfo(SIZE), headers: `${name}${value.repeat(length - name.length - 2)}\r\n` };

@@ -1,6 +1,6 @@
 import type { BodyPieces } from "../values/body-tee.js";
 
-/** A body that is received into memory, at most so many bytes at a time. */
+/** A body that is received into memory, at most this many bytes at a time. */
 export function received(bytes: Buffer, atMost: number): BodyPieces {
   let at = 0;
   return {

@@ -11,7 +11,7 @@ export class CopyMemory {
     this.#leftBytes = bytes;
   }
 
-  /** A copy of a body of so many bytes, which is released by its creator. Undefined: there is no memory for it now. */
+  /** A copy of a body of this many bytes, which is released by its creator. Undefined: there is no memory for it now. */
   copy(bytes: number): CopiedBody | undefined {
     if (bytes > this.#leftBytes) return undefined;
     this.#leftBytes -= bytes;

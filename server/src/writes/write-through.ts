@@ -31,7 +31,7 @@ export interface WriteQuestion
   readonly changes: readonly ObjectRef[];
   /** A document that is in memory, or a body that arrives. */
   readonly body: Uint8Array | WriteBody;
-  /** The body is a document of at most so many bytes. Undefined: it is an object. */
+  /** The body is a document of at most this many bytes. Undefined: it is an object. */
   readonly bodyLimit?: number | undefined;
   /** In GCS's JSON API: whether the body is all bytes of the object, which may be cached. Absent: no. */
   readonly isWholeObject?: boolean | undefined;

@@ -16,7 +16,7 @@ export interface MixedOrder {
   readonly missShare: number;
   /** The path of missing objects; `{n}` is replaced by a number. */
   readonly missPath: string;
-  /** Hits of at most so many bytes are small. */
+  /** Hits of at most this many bytes are small. */
   readonly smallBytes: number;
 }
 

@@ -27,7 +27,7 @@ export interface RequestSize {
   /** Requests have no Range: the object has `length` bytes. */
   readonly isWhole?: boolean;
   /**
-   * The warm-up of each target goes on until it has answered so many requests: V8 compiles what has run often, and a busy machine runs
+   * The warm-up of each target continues until it has answered this many requests: V8 compiles what has run often, and a busy machine runs
    * less in a second. Absent: the time is enough.
    */
   readonly warmUpRequests?: number;

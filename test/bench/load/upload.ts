@@ -26,7 +26,7 @@ function chunked(bytes: Buffer, chunkBytes: number): Buffer {
 
 const CHUNKED = chunked(PIECE, 64 << 10);
 
-/** A body of so many MiB, made before it is sent, so that sending costs as little as possible. */
+/** A body of this many MiB, made before it is sent, so that sending costs as little as possible. */
 export interface Upload {
   readonly head: string;
   readonly piece: Buffer;

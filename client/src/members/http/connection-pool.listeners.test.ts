@@ -161,7 +161,7 @@ describe("the HTTP transport's connections", () => {
   });
 });
 
-/** Access whose certificates can be had for so many connections and then no more. */
+/** Access whose certificates can be had for this many connections and then no more. */
 function accessFor(connections: number): Access {
   let left = connections;
   const tls = (): undefined => {

@@ -253,7 +253,7 @@ describe("the near cache's disk", () => {
     expect(disk.report.damagedBlocks).toBe(1);
   });
 
-  it("goes on if somebody removes the directory", async () => {
+  it("continues if somebody removes the directory", async () => {
     const disk = await openDisk();
     await keep(disk, 0, 1);
     rmSync(path, { recursive: true });

@@ -14,7 +14,7 @@ const RANGE = /^bytes (?:\*|(\d{1,15})-(?:(\d{1,15})|\*))\/(?:(\d{1,15})|\*)$/;
 
 /**
  * Reads the Content-Range of a request to an upload session: `bytes 0-99/200`, a part; `bytes 100-*` with `/200` or `/*`, all that is
- * left; `bytes *` with `/*` or `/200`, a question how much has arrived, which completes an upload of just so many bytes. Absent: the body
+ * left; `bytes *` with `/*` or `/200`, a question how much has arrived, which completes an upload of just this many bytes. Absent: the body
  * is the whole object. Throws INVALID_ARGUMENT.
  */
 export function contentRangeOf(header: string | undefined): ContentRange {

@@ -134,7 +134,7 @@ async function send(context: HttpContext, upload: Upload, cache: Cache, write: J
   return jsonDocumentOf(answer);
 }
 
-/** GCS puts at most so many objects together. */
+/** GCS puts at most this many objects together. */
 const MAX_SOURCES = 32;
 const COMPOSITION_FIELDS: ReadonlySet<string> = new Set(["kind", "sourceObjects", "destination", "deleteSourceObjects"]);
 const SOURCE_FIELDS: ReadonlySet<string> = new Set(["name", "generation", "objectPreconditions"]);

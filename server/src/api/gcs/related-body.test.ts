@@ -22,7 +22,7 @@ async function read(body: Buffer, size = body.length, type: string | undefined =
 }
 
 describe("an object with its metadata in one body", () => {
-  const content = "begins\r\n--xy, goes on\r\n--xz\r\r\n-- and ends\r\n";
+  const content = "begins\r\n--xy, continues\r\n--xz\r\r\n-- and ends\r\n";
 
   it.each([1, 2, 3, 7, 64, 10_000])("is read in pieces of %d bytes, whatever looks like its boundary", async (size) => {
     for (const end of ["\r\n--xyz--", "\r\n--xyz--\r\n"]) {

@@ -76,7 +76,7 @@ describe("without configured origins", () => {
     expect(fixture.cache.passed).toHaveLength(2);
   });
 
-  it("reads go on without headers for pages if the origin does not answer or has no rules", async () => {
+  it("reads continue without headers for pages if the origin does not answer or has no rules", async () => {
     await open(() => undefined);
     fixture.cache.passedAnswer = () => ({ status: 404, headers: [], length: 0, body: bodyOf(Buffer.alloc(0)) });
     const { status, headers } = await client.get("/s3/bucket/object", PAGE);

@@ -414,7 +414,7 @@ describe("type and date that a read doesn't report", () => {
     expect((await answer).status).toBe(206);
   });
 
-  it("are no reason to go on for a client that left", async () => {
+  it("are no reason to continue for a client that left", async () => {
     fixture.cache.beforeStat = (signal) =>
       new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason), { once: true }));
     client.request("GET", "/s3/bucket/object");

@@ -50,7 +50,7 @@ export interface AnswerHeaders {
   readonly forMembers: ObjectHeaders;
 }
 
-/** The headers of the objects that were served last: at most so many in a generation, and bytes of them. */
+/** The headers of the objects that were served last: at most this many in a generation, and bytes of them. */
 const MOST_MADE = 2_500;
 const MOST_MADE_BYTES = 16 << 20;
 

@@ -50,7 +50,7 @@ describe("a file of lines", () => {
     expect(existsSync(path)).toBe(true);
   });
 
-  it("reports lines that could not be written, and goes on", async () => {
+  it("reports lines that could not be written, and continues", async () => {
     const failed: number[] = [];
     const folder = join(directory, "missing");
     const file = new LineFile(join(folder, "audit"), (_, lines) => failed.push(lines));

@@ -280,7 +280,7 @@ describe("an issuer", () => {
     expect(await verify(token)).toMatchObject({ name: "example:reader" });
   });
 
-  it("that is down goes on with the keys that are cached, and refuses tokens by others", async () => {
+  it("that is down continues with the keys that are cached, and refuses tokens by others", async () => {
     await verifier.verify(await issuer.sign());
     issuer.isDown = true;
     const old = await issuer.sign({ claims: { jti: "another" } });

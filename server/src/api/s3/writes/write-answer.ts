@@ -161,7 +161,7 @@ function payloadOf(context: HttpContext, upload: Upload, operation?: WriteOperat
 }
 
 /**
- * Some clients create their bucket before they write to it, and go on if it exists. To a principal that may not create buckets, the
+ * Some clients create their bucket before they write to it, and continue if it exists. To a principal that may not create buckets, the
  * answer is that it exists, if the principal may know that.
  */
 async function refuseExisting({ authorization, principal, signal }: HttpContext, cache: Cache, ref: BucketRef): Promise<void> {
