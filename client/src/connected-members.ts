@@ -187,12 +187,12 @@ function circuitBreaker({ connectTimeoutMs, fallback, log }: ClientOptions, { cl
     await connections.calls.probe({ grpcAddress }, call).finally(() => call.end());
   };
   const openFor = fallback === undefined ? OPEN_FOR : OPEN_WITH_FALLBACK_FOR;
-  const onChange = log && ((address: string, isReachable: boolean): void => log(availabilityEntry(address, isReachable)));
+  const onChange = log && ((address: string, failure: CacheError | undefined): void => log(availabilityEntry(address, failure)));
   return new CircuitBreaker({ clock, openFor, probe, onChange });
 }
 
-function availabilityEntry(address: string, isReachable: boolean): LogEntry {
-  return isReachable
+function availabilityEntry(address: string, failure: CacheError | undefined): LogEntry {
+  return failure === undefined
     ? { level: "info", event: "member-reachable", message: `the member at ${address} answers again` }
-    : { level: "warn", event: "member-unreachable", message: `the member at ${address} does not answer` };
+    : { level: "warn", event: "member-unreachable", message: `the member at ${address} does not answer: ${failure.message}` };
 }

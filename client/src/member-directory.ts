@@ -156,7 +156,7 @@ export class WatchedMembers implements KnownMembers {
         // The endpoint forwards reads. Without a list there is nothing to watch.
         if (end === "unsupported" && this.#membership === undefined) return this.#answered(address);
       } catch (error) {
-        if (error instanceof Unreachable) breaker.failed(address.grpcAddress);
+        if (error instanceof Unreachable) breaker.failed(address.grpcAddress, error);
         if (this.#beginning !== undefined) {
           this.#failure = connectFailure(error);
           if (failures + 1 >= endpoints.length) this.#fail();

@@ -71,6 +71,8 @@ describe("a cluster of three members of which one is stopped by SIGSTOP", () => 
     const before = count("member-unreachable");
     await readAround(read);
     await expect.poll(() => count("member-unreachable")).toBeGreaterThan(before);
+    const reason = { code: "NO_ANSWER", error: expect.stringContaining("unreachable") };
+    expect(log).toContainEqual(expect.objectContaining({ event: "member-unreachable", member: FROZEN, ...reason }));
     await untilReachable();
   });
 

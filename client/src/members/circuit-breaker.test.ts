@@ -2,13 +2,15 @@ import { ManualClock } from "@frontcache/proto/testing";
 import { describe, expect, it } from "vitest";
 import { CircuitBreaker } from "./circuit-breaker.js";
 import { orderByAvailability } from "./failover.js";
-import type { MemberAddress } from "./ports.js";
+import { type MemberAddress, Unreachable } from "./ports.js";
 
 const [a, b, c] = ["a:1", "b:1", "c:1"].map((grpcAddress) => ({ grpcAddress })) as [
   { grpcAddress: string },
   { grpcAddress: string },
   { grpcAddress: string },
 ];
+
+const refused = new Unreachable("connection refused");
 
 function setUp(watched: readonly string[] = []) {
   const clock = new ManualClock(0);
@@ -23,7 +25,7 @@ function setUp(watched: readonly string[] = []) {
         signal.addEventListener("abort", reject);
         probes.push({ address, answer: resolve, fail: () => reject(new Error("lost")) });
       }),
-    onChange: (address, isReachable) => changes.push(`${address} ${isReachable ? "reachable" : "unreachable"}`),
+    onChange: (address, failure) => changes.push(`${address} ${failure?.message ?? "reachable"}`),
   });
   const order = (addresses: readonly MemberAddress[]) => orderByAvailability(addresses, breaker);
   return { clock, probes, changes, breaker, order };
@@ -59,7 +61,7 @@ describe("a circuit breaker", () => {
   it("puts a lost member last until a probe succeeds", async () => {
     const { clock, breaker, order, probes } = setUp();
     for (const address of [a, b]) breaker.succeeded(address.grpcAddress);
-    breaker.failed("a:1");
+    breaker.failed("a:1", refused);
     expect(order([a, b])).toEqual([b, a]);
     expect(probes).toEqual([]);
     clock.advance(1_000);
@@ -74,8 +76,8 @@ describe("a circuit breaker", () => {
     const { clock, breaker, order, probes } = setUp();
     for (const address of [a, b]) breaker.succeeded(address.grpcAddress);
     const openMs: number[] = [];
-    breaker.failed("a:1");
-    breaker.failed("a:1");
+    breaker.failed("a:1", refused);
+    breaker.failed("a:1", refused);
     for (let failure = 0; failure < 5; failure++) {
       const beganMs = clock.monotonicMs();
       for (let step = 0; step < 1_000 && probes.length === failure; step++) {
@@ -102,21 +104,21 @@ describe("a circuit breaker", () => {
   it("forgets removed members", () => {
     const { breaker, order } = setUp();
     for (const address of [a, b]) breaker.succeeded(address.grpcAddress);
-    breaker.failed("a:1");
+    breaker.failed("a:1", refused);
     breaker.keepOnly(new Set(["b:1"]));
     expect(order([a, c, b])).toEqual([b, a, c]);
   });
 
   it("is half open after a successful probe: the next call closes it, or opens it for longer", async () => {
     const { clock, breaker, probes, changes } = setUp();
-    breaker.failed("a:1");
+    breaker.failed("a:1", refused);
     expect(breaker.isOpen("a:1")).toBe(true);
     clock.advance(1_000);
     expect(breaker.isOpen("a:1")).toBe(true);
     probes[0]!.answer();
     await settled();
     expect(breaker.isOpen("a:1")).toBe(false);
-    breaker.failed("a:1");
+    breaker.failed("a:1", refused);
     clock.advance(1_000);
     breaker.isOpen("a:1");
     expect(probes.length).toBe(1);
@@ -126,13 +128,13 @@ describe("a circuit breaker", () => {
     await settled();
     breaker.succeeded("a:1");
     expect(breaker.isOpen("a:1")).toBe(false);
-    expect(changes).toEqual(["a:1 unreachable", "a:1 reachable"]);
+    expect(changes).toEqual(["a:1 connection refused", "a:1 reachable"]);
   });
 
   it("probes an address again and again until it answers, although nobody asks for it, if it is watched", async () => {
     const { clock, breaker, probes } = setUp(["a:1"]);
-    breaker.failed("a:1");
-    breaker.failed("b:1");
+    breaker.failed("a:1", refused);
+    breaker.failed("b:1", refused);
     for (let made = 1; made <= 3; made++) {
       clock.advance(4_000);
       expect(probes.length).toBe(made);
@@ -155,7 +157,7 @@ describe("a circuit breaker", () => {
     ["the breaker is closed", (breaker: CircuitBreaker) => breaker.close()],
   ])("probes an address no more when %s", async (_, end) => {
     const { clock, breaker, probes } = setUp(["a:1"]);
-    breaker.failed("a:1");
+    breaker.failed("a:1", refused);
     await end(breaker);
     clock.advance(10_000);
     expect(probes).toEqual([]);

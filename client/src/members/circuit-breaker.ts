@@ -10,8 +10,8 @@ export interface CircuitBreakerOptions {
   readonly probe: (address: string, signal: AbortSignal) => Promise<void>;
   /** Whether an address is probed also if nobody asks for it. Absent: a probe that is due starts with the next call. */
   readonly isWatched?: ((address: string) => boolean) | undefined;
-  /** Called when a circuit opens (`false`) and when it closes again (`true`). */
-  readonly onChange?: ((address: string, isReachable: boolean) => void) | undefined;
+  /** Called with the error of the call when a circuit opens, and without one when it closes again. */
+  readonly onChange?: ((address: string, failure: CacheError | undefined) => void) | undefined;
 }
 
 /** A circuit that is not closed. */
@@ -70,11 +70,11 @@ export class CircuitBreaker {
   /** Records an answer of an address, possibly an error. */
   succeeded(address: string): void {
     this.#answering.add(address);
-    if (this.#broken.size > 0 && this.#drop(address)) this.#options.onChange?.(address, true);
+    if (this.#broken.size > 0 && this.#drop(address)) this.#options.onChange?.(address, undefined);
   }
 
-  /** Records that an address is unreachable. Concurrent failures count as one. */
-  failed(address: string): void {
+  /** Records that an address is unreachable, by the error of a call. Concurrent failures count as one. */
+  failed(address: string, error: unknown): void {
     const { clock, openFor, isWatched, onChange } = this.#options;
     this.#answering.delete(address);
     const before = this.#broken.get(address);
@@ -88,7 +88,7 @@ export class CircuitBreaker {
     const cancel = isWatched?.(address) === true && !this.#life.signal.aborted ? clock.after(forMs, watch) : nothing;
     const answeredAtMs = before?.answeredAtMs ?? Number.NEGATIVE_INFINITY;
     this.#broken.set(address, { failures, untilMs: clock.monotonicMs() + forMs, answeredAtMs, cancel });
-    if (before === undefined) onChange?.(address, false);
+    if (before === undefined) onChange?.(address, CacheError.from(error));
   }
 
   /** Probes an address in the background, unless its circuit is open for longer or a probe runs. */
@@ -98,7 +98,7 @@ export class CircuitBreaker {
     if (untilMs !== undefined && this.#options.clock.monotonicMs() < untilMs) return;
     const probe = this.#options.probe(address, this.#life.signal).then(
       () => this.#found(address),
-      () => this.failed(address),
+      (error: unknown) => this.failed(address, error),
     );
     this.#probes.set(
       address,

@@ -1,7 +1,7 @@
 import { CacheError } from "@frontcache/proto";
 import type { Backoff } from "@frontcache/proto/runtime";
 import type { Access } from "./access.js";
-import { CircuitBreaker } from "./circuit-breaker.js";
+import { CircuitBreaker, type CircuitBreakerOptions } from "./circuit-breaker.js";
 import type { Clock } from "./clock.js";
 import { lazyGrpcMembers } from "./grpc/lazy-grpc-members.js";
 import { Unintelligible } from "./http/answer-head.js";
@@ -35,7 +35,7 @@ export interface ConnectMembersOptions {
    */
   readonly probesEarly?: boolean | undefined;
   /** Called when an HTTP listener fails (`false`), so that reads use gRPC, and when it answers again. Absent: nothing is called. */
-  readonly onHttpChange?: ((httpAddress: string, isReachable: boolean) => void) | undefined;
+  readonly onHttpChange?: CircuitBreakerOptions["onChange"];
   /** Wraps each transport to measure it. Absent: nothing is measured. */
   readonly measured?: ((by: "http" | "grpc", transport: BlockTransport) => BlockTransport) | undefined;
 }
@@ -111,13 +111,13 @@ export function httpFirst(http: BlockTransport, grpc: BlockTransport, breaker: C
 function mayResume(error: unknown, httpAddress: string, breaker: CircuitBreaker): boolean {
   // No byte of a response that is not a member's was accepted.
   if (error instanceof Unintelligible) {
-    breaker.failed(httpAddress);
+    breaker.failed(httpAddress, error);
     return true;
   }
   if (error instanceof UnnameableVersion) return true;
   if (error instanceof Unreachable) {
     // A response is usually interrupted because its origin failed; the listener itself may work.
-    if (!error.hadBegun) breaker.failed(httpAddress);
+    if (!error.hadBegun) breaker.failed(httpAddress, error);
     return !error.isGone;
   }
   const { code } = CacheError.from(error);

@@ -24,6 +24,20 @@ export function isRefused(error: unknown): boolean {
   return cause instanceof Error && "code" in cause && cause.code === "ECONNREFUSED";
 }
 
+/**
+ * The code of the error because of which a member is unreachable: the socket's (`ECONNREFUSED`, `CERT_HAS_EXPIRED`), or `NO_ANSWER` if the
+ * connection did not fail.
+ */
+export function unreachableCode(error: unknown): string {
+  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (!(cause instanceof CacheError) && typeof code === "string") return code;
+  }
+  // grpc-js names the socket's error only in its text.
+  const named = error instanceof Error ? /\bE[A-Z]{4,}\b/.exec(error.message)?.[0] : undefined;
+  return named ?? "NO_ANSWER";
+}
+
 const REASONS: Readonly<Record<string, string>> = {
   ECONNREFUSED: "connection refused",
   ECONNRESET: "connection reset",

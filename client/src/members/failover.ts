@@ -66,7 +66,7 @@ async function withFurtherAttempts<Result>(
     const isUnreachable = error instanceof Unreachable;
     const { grpcAddress } = addresses[(made - 1) % addresses.length]!;
     unreachable = isUnreachable ? unreachable + 1 : 0;
-    if (isUnreachable) breaker.failed(grpcAddress);
+    if (isUnreachable) breaker.failed(grpcAddress, error);
     else breaker.succeeded(grpcAddress);
     const isWrong = error.code === "INTERNAL";
     const mayPass = isUnreachable || (backoff !== undefined && (mayBeRepeated(error) || (isWrong && !wasWrong)));

@@ -7,7 +7,7 @@ export { BlockLanding, type BlockSpan, PinnedObject } from "./block-landing.js";
 export { CircuitBreaker } from "./circuit-breaker.js";
 export type { Clock } from "./clock.js";
 export { type BytesBy, connectMembers } from "./connect-members.js";
-export { ConnectionFailure, isRefused } from "./connection-failure.js";
+export { ConnectionFailure, isRefused, unreachableCode } from "./connection-failure.js";
 export { type CredentialOptions, tokenSource } from "./credentials.js";
 export { type Attempt, type FailoverOptions, withFailover } from "./failover.js";
 export { HttpObjectRequests, NotSent, type ObjectRequest, type ObjectRequests } from "./http/object-requests.js";

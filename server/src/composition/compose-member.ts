@@ -9,7 +9,7 @@ import { compose, type Origin } from "../origin/origin.js";
 import { type AsCallerOptions, asCaller } from "../routing/as-caller.js";
 import type { Cache } from "../routing/cache.js";
 import { MemberView } from "../routing/member-view.js";
-import { OtherMembers } from "../routing/other-members.js";
+import { OtherMembers, type OtherMembersOptions } from "../routing/other-members.js";
 import { BlockHolders, peerFills } from "../routing/peer-fill.js";
 import { type PipeCalls, Pipes } from "../routing/pipes.js";
 import { Router } from "../routing/router.js";
@@ -45,7 +45,7 @@ export interface MemberParts {
   /** The longest body of a write that is cached for the next read, bytes. Absent: none is. */
   readonly teeWritesBytes?: number | undefined;
   /** Called when another member becomes unreachable (`false`), and when it answers again (`true`). */
-  readonly onReachable?: ((member: MemberInfo, isReachable: boolean) => void) | undefined;
+  readonly onReachable?: OtherMembersOptions["onReachable"];
   /** System calls that move forwarded bytes past this process's memory. Absent: none. */
   readonly pipeCalls?: PipeCalls | undefined;
 }

@@ -1,5 +1,5 @@
-import { connectMembers, HttpObjectRequests } from "@frontcache/client/members";
-import { DEFAULT_GEOMETRY, type MemberInfo } from "@frontcache/proto";
+import { connectMembers, HttpObjectRequests, unreachableCode } from "@frontcache/client/members";
+import { type CacheError, DEFAULT_GEOMETRY, type MemberInfo } from "@frontcache/proto";
 import { sleep } from "@frontcache/proto/runtime";
 import { StatusPages } from "../api/admin/status-pages.js";
 import { authorized } from "../api/authorized-cache.js";
@@ -240,19 +240,28 @@ function requireReachable(settings: Settings): void {
 }
 
 /** Logs when another member becomes unreachable, and when it answers again. */
-function memberChanged(log: Log): (member: MemberInfo, isReachable: boolean) => void {
-  return ({ name, grpcAddress: grpc, httpAddress: http }, isReachable) => {
-    if (isReachable) log.info({ event: "member-reachable", member: name, grpc, http }, "another member can be reached again");
-    else log.warn({ event: "member-unreachable", member: name, grpc, http }, "cannot reach another member");
+function memberChanged(log: Log): (member: MemberInfo, failure: CacheError | undefined) => void {
+  return ({ name: member, grpcAddress: grpc, httpAddress: http }, failure) => {
+    if (failure === undefined) log.info({ event: "member-reachable", member, grpc, http }, "another member can be reached again");
+    else log.warn({ event: "member-unreachable", member, grpc, http, ...causeOf(failure) }, "cannot reach another member");
   };
 }
 
 /** Logs a line when the HTTP listener of another member fails, and when it answers again. */
-function httpChanged(log: Log): (http: string, isReachable: boolean) => void {
-  return (http, isReachable) => {
-    if (isReachable) log.info({ event: "member-http-reachable", http }, "the HTTP listener of another member answers again");
-    else log.warn({ event: "member-http-unreachable", http }, "cannot read from another member over HTTP: reads use gRPC");
+function httpChanged(log: Log): (http: string, failure: CacheError | undefined) => void {
+  return (http, failure) => {
+    if (failure === undefined)
+      log.info({ event: "member-http-reachable", http }, "the HTTP listener of another member answers again");
+    else {
+      const message = "cannot read from another member over HTTP: reads use gRPC";
+      log.warn({ event: "member-http-unreachable", http, ...causeOf(failure) }, message);
+    }
   };
+}
+
+/** Why another member cannot be reached, for the log. */
+function causeOf(failure: CacheError): { readonly code: string; readonly error: string } {
+  return { code: unreachableCode(failure), error: failure.message };
 }
 
 function closeFailed(log: Log): (error: unknown) => void {

@@ -7,7 +7,7 @@ import {
   RunningCall,
   withFailover,
 } from "@frontcache/client/members";
-import type { MemberInfo } from "@frontcache/proto";
+import type { CacheError, MemberInfo } from "@frontcache/proto";
 import type { Backoff } from "@frontcache/proto/runtime";
 import { RecentCallers } from "../security/recent-callers.js";
 import { AnswerTime } from "./answer-time.js";
@@ -25,8 +25,8 @@ export interface OtherMembersOptions {
   readonly timeoutMs?: number | undefined;
   /** For whom other members are asked, if principals have origin credentials of their own. Absent: for nobody in particular. */
   readonly callers?: RecentCallers | undefined;
-  /** Called when a member becomes unreachable (`false`), and when it answers again (`true`). Absent: nothing is called. */
-  readonly onReachable?: ((member: MemberInfo, isReachable: boolean) => void) | undefined;
+  /** Called with the error when a member becomes unreachable, and without one when it answers again. Absent: nothing is called. */
+  readonly onReachable?: ((member: MemberInfo, failure: CacheError | undefined) => void) | undefined;
   /** Pipes for forwarded bytes. Absent: all bytes pass through memory. */
   readonly pipes?: Pipes | undefined;
 }
@@ -81,9 +81,9 @@ export class OtherMembers {
     this.reads = new MemberReads(clock, callers, pipes);
     this.callers = callers;
     const memberAt = (grpcAddress: string) => view.known().find((known) => known.grpcAddress === grpcAddress);
-    const onChange = (grpcAddress: string, isReachable: boolean): void => {
+    const onChange = (grpcAddress: string, failure: CacheError | undefined): void => {
       const member = memberAt(grpcAddress);
-      if (member !== undefined) onReachable?.(member, isReachable);
+      if (member !== undefined) onReachable?.(member, failure);
     };
     const probe = (grpcAddress: string, signal: AbortSignal): Promise<void> => this.#probe(grpcAddress, signal);
     // A call may fail after its member has left the list.

@@ -154,7 +154,7 @@ class PeerQuestion {
     this.member = member;
     this.#life = new LinkedAbort(request.signal);
     this.read = this.#ask(request, options).catch((error) => {
-      if (error instanceof Unreachable) options.others.breaker.failed(member.grpcAddress);
+      if (error instanceof Unreachable) options.others.breaker.failed(member.grpcAddress, error);
       this.end();
       return undefined;
     });
@@ -277,7 +277,7 @@ class PeerBody implements OriginBody {
         resolve(slice);
       };
       Promise.resolve(read.next()).then(settle, (error) => {
-        if (error instanceof Unreachable) this.#others.breaker.failed(question.member.grpcAddress);
+        if (error instanceof Unreachable) this.#others.breaker.failed(question.member.grpcAddress, error);
         settle(undefined);
       });
     });
