@@ -62,13 +62,17 @@ describe("docs/operations.md", () => {
     .map((path) => read(join("server", "src", path)))
     .join("\n");
 
-  it("explains events that members log", () => {
+  it("explains the events that members log, and no others", () => {
     const table = text.split("## Log events")[1]!.split("\n## ")[0]!;
     const events = [...table.matchAll(/^\| (`.*?`) \|/gm)].flatMap(([, cell]) =>
       [...cell!.matchAll(/`([^`]+)`/g)].map((m) => m[1]!),
     );
     expect(events.length).toBeGreaterThan(20);
     expect(events.filter((event) => !sources.includes(`"${event}"`))).toEqual([]);
+    const logged = new Set(
+      [...sources.matchAll(/\.(?:debug|info|warn|error|always)\(\s*\{\s*event: "([a-z-]+)"/g)].map(([, event]) => event!),
+    );
+    expect([...logged].filter((event) => !events.includes(event))).toEqual([]);
   });
 
   it("has an answer to every alert, and to no other", () => {
