@@ -4,8 +4,8 @@ import { openProgressBar } from "./progress-bar.js";
 
 const MiB = 1 << 20;
 
-function terminal(isTTY: boolean) {
-  const stream = Object.assign(new PassThrough(), { isTTY, columns: 120, rows: 24 });
+function terminal(isTTY: boolean, columns = 120) {
+  const stream = Object.assign(new PassThrough(), { isTTY, columns, rows: 24 });
   const text = (): string => String(stream.read() ?? "");
   return { stream, text };
 }
@@ -22,6 +22,23 @@ describe("a progress bar", () => {
     const shown = text();
     expect(shown).toContain("25 %  20.0 MiB of 80.0 MiB  10.0 MiB/s, 6.0 s left  3 objects");
     expect(shown).toContain("█");
+  });
+
+  it("is shorter on a narrow terminal, so that amounts, rate and note fit", () => {
+    let nowMs = 0;
+    const { stream, text } = terminal(true, 80);
+    const bar = openProgressBar(stream, true, () => nowMs);
+    bar.update(1, 1_500 * MiB);
+    text();
+    nowMs = 2_000;
+    bar.update(900 * MiB, 1_500 * MiB, "1,234 objects");
+    expect(text()).toContain("░  60 %  900 MiB of 1.5 GiB  450 MiB/s, 1.3 s left  1,234 objects\x1b");
+  });
+
+  it("shows only the amount and the rate if the total is not known", () => {
+    const { stream, text } = terminal(true);
+    openProgressBar(stream).update(20 * MiB, 0);
+    expect(text()).toContain("\r 20.0 MiB  ");
   });
 
   it("is removed at its end, and the cursor is visible again", () => {

@@ -2,7 +2,7 @@ import { formatBytes, formatDuration } from "./amounts.js";
 
 /** Shows progress in bytes. */
 export interface ProgressBar {
-  /** `total` 0: not known yet; `note` follows the bar. */
+  /** `total` 0: not known, and no bar is drawn; `note` follows the amounts. */
   update(done: number, total: number, note?: string): void;
   /** Removes the bar. May be called again. */
   end(): void;
@@ -13,7 +13,8 @@ const RATE_WINDOW_MS = 5_000;
 
 /** Terminals show ten pictures a second well, and more only cost time. */
 const REDRAW_MS = 100;
-const BAR_WIDTH = 30;
+const MIN_BAR_WIDTH = 10;
+const MAX_BAR_WIDTH = 30;
 
 /** Control sequences of terminals (ECMA-48). */
 const HIDE_CURSOR = "\x1b[?25l";
@@ -35,12 +36,10 @@ export function openProgressBar(
   stream.write(HIDE_CURSOR);
   return {
     update(done, total, note = "") {
-      const all = total === 0 ? "?" : formatBytes(total);
-      const share = total === 0 ? 0 : Math.min(1, done / total);
-      const percentage = String(Math.floor(share * 100)).padStart(3);
-      const line = ` ${bar(share)} ${percentage} %  ${formatBytes(done)} of ${all}  ${rate.text(done, total)}  ${note}`;
       // A longer line would wrap, and the next one would not overwrite all of it.
-      const visible = line.slice(0, Math.max(0, (stream.columns ?? 80) - 1));
+      const width = Math.max(0, (stream.columns ?? 80) - 1);
+      const amounts = `${formatBytes(done)}${total === 0 ? "" : ` of ${formatBytes(total)}`}  ${rate.text(done, total)}  ${note}`;
+      const visible = ` ${total === 0 ? amounts : withBar(Math.min(1, done / total), amounts, width - 1)}`.slice(0, width);
       if (ended || nowMs() - drawnMs < REDRAW_MS) return;
       drawnMs = nowMs();
       stream.write(`${LINE_START}${visible}${CLEAR_TO_END}`);
@@ -53,9 +52,12 @@ export function openProgressBar(
   };
 }
 
-function bar(share: number): string {
-  const full = Math.floor(share * BAR_WIDTH);
-  return "\u2588".repeat(full) + "\u2591".repeat(BAR_WIDTH - full);
+/** A bar as wide as `width` allows beside the percentage and the amounts. */
+function withBar(share: number, amounts: string, width: number): string {
+  const text = ` ${String(Math.floor(share * 100)).padStart(3)} %  ${amounts.trimEnd()}`;
+  const barWidth = Math.min(MAX_BAR_WIDTH, Math.max(MIN_BAR_WIDTH, width - text.length));
+  const full = Math.floor(share * barWidth);
+  return "\u2588".repeat(full) + "\u2591".repeat(barWidth - full) + text;
 }
 
 /** The recent rate, and the remaining time at this rate. */
