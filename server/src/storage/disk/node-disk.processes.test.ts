@@ -1,5 +1,15 @@
 import { execFileSync } from "node:child_process";
-import fs, { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import fs, {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statfsSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
@@ -9,6 +19,8 @@ import type { Disk, FileLook } from "./disk.js";
 import { descriptorLimit, openNodeDisk } from "./node-disk.js";
 
 const KiB = 1 << 10;
+/** The type of ext2, ext3 and ext4. */
+const EXT4 = 0xef53;
 
 const disks: [string, () => Promise<Disk>][] = [
   ["this system's disk", openNodeDisk],
@@ -180,6 +192,21 @@ describe("this system's disk", () => {
     expect(readFileSync(join(directory, "lock"), "utf8")).toBe(`${process.pid}\n`);
     await claim.release();
     rmSync(directory, { recursive: true });
+  });
+
+  it.runIf(process.platform === "linux")("has ext4 spread the directories of block files", async () => {
+    for (const parent of [tmpdir(), "/dev/shm"]) {
+      const directory = mkdtempSync(join(parent, "disk-"));
+      await (await (await openNodeDisk()).claim(directory)).release();
+      const isExt4 = statfsSync(directory).type === EXT4;
+      const flags = isExt4
+        ? execFileSync("lsattr", ["-d", join(directory, "v1")])
+            .toString()
+            .split(" ", 1)[0]
+        : "";
+      expect(flags!.includes("T"), directory).toBe(isExt4);
+      rmSync(directory, { recursive: true });
+    }
   });
 
   it.runIf(process.platform === "linux")("neither waits for a pipe nor follows a link in place of a file", async () => {

@@ -1,9 +1,11 @@
 import fs, { readFileSync } from "node:fs";
+import { blocksDirectory } from "@frontcache/proto";
 import { claimDirectory } from "../directory-lock.js";
 import { type Libc, loadLibc } from "../mapping/libc.js";
 import type { DirectoryClaim, Disk, DiskFile, DiskSpace, DiskStat, FilePiece, FileSurvey } from "./disk.js";
 import { FileCreator } from "./file-creator.js";
 import { surveyByFiles, ThreadSurvey, toDiskStat } from "./file-survey.js";
+import { spreadDirectories } from "./spread-directories.js";
 
 const { O_RDONLY, O_RDWR, O_CREAT, O_EXCL } = fs.constants;
 /**
@@ -120,6 +122,7 @@ class NodeDisk implements Disk {
 
   async claim(directory: string): Promise<DirectoryClaim> {
     const claim = await claimDirectory(directory, this.#libc);
+    if (this.#libc !== undefined) await spreadDirectories(blocksDirectory(directory), this.#libc);
     const name = directory.endsWith("/") ? directory : `${directory}/`;
     const creator = new FileCreator({
       otherwise: (path, pieces) => this.#create(path, pieces),

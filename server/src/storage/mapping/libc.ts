@@ -25,6 +25,8 @@ export interface Libc {
   /** `descriptors`: two numbers, which it sets. */
   pipe2(descriptors: Int32Array, flags: number): number;
   fcntl(fd: number, command: number, argument: number): number;
+  /** `argument`: the numbers that the request reads or sets. */
+  ioctl(fd: number, request: number, argument: Int32Array): number;
   setsockopt(socket: number, level: number, option: number, value: Int32Array, valueBytes: number): number;
   /** The error number of the last call. */
   errno(): number;
@@ -63,6 +65,7 @@ async function load(): Promise<Libc> {
     splice: library.func("int64_t splice(int from, void *from_offset, int to, void *to_offset, size_t length, uint32_t flags)"),
     pipe2: library.func("int pipe2(void *descriptors, int flags)"),
     fcntl: library.func("int fcntl(int fd, int command, int argument)"),
+    ioctl: library.func("int ioctl(int fd, uint32_t request, void *argument)"),
     setsockopt: library.func("int setsockopt(int socket, int level, int option, void *value, uint32_t length)"),
     errno: () => koffi.errno(),
     view: (address, lengthBytes) => koffi.view(address, lengthBytes),
