@@ -13,6 +13,8 @@ const RATE_WINDOW_MS = 5_000;
 
 /** Terminals show ten pictures a second well, and more only cost time. */
 const REDRAW_MS = 100;
+/** Room for the percentage, the amounts and a short note. It does not depend on them, so that the bar keeps its width. */
+const TEXT_WIDTH = 68;
 const MIN_BAR_WIDTH = 10;
 const MAX_BAR_WIDTH = 30;
 
@@ -39,7 +41,7 @@ export function openProgressBar(
       // A longer line would wrap, and the next one would not overwrite all of it.
       const width = Math.max(0, (stream.columns ?? 80) - 1);
       const amounts = `${formatBytes(done)}${total === 0 ? "" : ` of ${formatBytes(total)}`}  ${rate.text(done, total)}  ${note}`;
-      const visible = ` ${total === 0 ? amounts : withBar(Math.min(1, done / total), amounts, width - 1)}`.slice(0, width);
+      const visible = ` ${total === 0 ? amounts : withBar(Math.min(1, done / total), amounts, width)}`.slice(0, width);
       if (ended || nowMs() - drawnMs < REDRAW_MS) return;
       drawnMs = nowMs();
       stream.write(`${LINE_START}${visible}${CLEAR_TO_END}`);
@@ -52,12 +54,12 @@ export function openProgressBar(
   };
 }
 
-/** A bar as wide as `width` allows beside the percentage and the amounts. */
+/** A bar, the percentage and the amounts, for a line of this width. */
 function withBar(share: number, amounts: string, width: number): string {
-  const text = ` ${String(Math.floor(share * 100)).padStart(3)} %  ${amounts.trimEnd()}`;
-  const barWidth = Math.min(MAX_BAR_WIDTH, Math.max(MIN_BAR_WIDTH, width - text.length));
+  const barWidth = Math.min(MAX_BAR_WIDTH, Math.max(MIN_BAR_WIDTH, width - TEXT_WIDTH));
   const full = Math.floor(share * barWidth);
-  return "\u2588".repeat(full) + "\u2591".repeat(barWidth - full) + text;
+  const bar = "\u2588".repeat(full) + "\u2591".repeat(barWidth - full);
+  return `${bar} ${String(Math.floor(share * 100)).padStart(3)} %  ${amounts}`;
 }
 
 /** The recent rate, and the remaining time at this rate. */
