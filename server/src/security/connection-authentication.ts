@@ -8,7 +8,7 @@ import { ANONYMOUS, type Principal } from "./principal.js";
 import { refused } from "./signatures/authorization-header.js";
 import { mayBePresigned } from "./signatures/presigned.js";
 import type { ChunkSignatures } from "./signatures/signer.js";
-import { WRONG_TOKEN } from "./tokens.js";
+import { WRONG_TOKEN } from "./tokens/presented-token.js";
 
 /** The error of a request that presents no valid credentials, or none at all where some are required. */
 const unauthenticated = (): CacheError => new CacheError("UNAUTHENTICATED", `no trusted client certificate, or ${WRONG_TOKEN}`);

@@ -25,7 +25,7 @@ import { SignatureAuthenticator } from "./signatures/signature-authenticator.js"
 import { SignatureV2Authenticator } from "./signatures/signature-v2.js";
 import { AccessKeyAuthenticator } from "./tokens/access-key-authenticator.js";
 import { JwtAuthenticator } from "./tokens/jwt-authenticator.js";
-import { TokenFileAuthenticator, Tokens } from "./tokens.js";
+import { TokenFileAuthenticator, Tokens } from "./tokens/token-file.js";
 import { WatchedFiles } from "./watched-files.js";
 
 /** How often the files of certificates and tokens are read. They are few and small. */

@@ -5,7 +5,7 @@ import type { PresentedRequest } from "../../security/authenticator.js";
 import type { Authorization } from "../../security/grants/authorization.js";
 import { ANONYMOUS, type Principal, requesting } from "../../security/principal.js";
 import { checkExpiry, mayBePresigned, presignedIn } from "../../security/signatures/presigned.js";
-import { bearerFromBasic } from "../../security/tokens.js";
+import { bearerFromBasic } from "../../security/tokens/presented-token.js";
 import { type ErrorResponse, errorResponseOf } from "../s3/error-response.js";
 import { type HttpContext, type Request, sourceOf } from "./http-context.js";
 import { PASSWORD_REQUESTED, rejectUnauthenticated } from "./rejections.js";

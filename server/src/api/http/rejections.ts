@@ -2,7 +2,7 @@ import { STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
 import type { CacheError } from "@frontcache/proto";
 import { mayBePresigned } from "../../security/signatures/presigned.js";
-import { WRONG_TOKEN } from "../../security/tokens.js";
+import { WRONG_TOKEN } from "../../security/tokens/presented-token.js";
 import { nextRequestId } from "../request-id.js";
 import { type ErrorResponse, errorDocument, errorResponseOf, REQUEST_ID_HEADER } from "../s3/error-response.js";
 import type { HttpContext } from "./http-context.js";

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import type { Authenticated, Authenticator, PresentedRequest } from "../authenticator.js";
-import { presentedToken } from "../tokens.js";
+import { presentedToken } from "../tokens/presented-token.js";
 import type { Identities } from "./identities-file.js";
 
 /** A file of identities that is followed. */

@@ -2,7 +2,7 @@ import { ACCESS_KEY_TOKEN_LIFETIME_MS, CacheError, isSignedBy, parseAccessKeyTok
 import type { Clock } from "../../runtime/clock.js";
 import type { Authenticated, Authenticator, PresentedRequest } from "../authenticator.js";
 import type { IdentitiesFile } from "../identities/identity-tokens.js";
-import { presentedToken } from "../tokens.js";
+import { presentedToken } from "./presented-token.js";
 
 /** How far a client's clock may be ahead. S3's limit for signatures. */
 const MAX_SKEW_MS = 15 * 60_000;
