@@ -98,7 +98,8 @@ export class CacheClient implements AsyncDisposable {
   /**
    * Reads the bytes of `[offset, offset + length)`: exactly `length`, or fewer if the object ends first. Length 0 needs no
    * request. A negative offset counts from the object's end: `(-8, 8)` are the last 8 bytes, or all of a shorter object. All bytes
-   * are of one version: the given one (S3: the ETag, with or without quotes; GCS: the generation) or else the current one. Rejects with OUT_OF_RANGE if `offset` is past the object's end, FAILED_PRECONDITION if the current version differs.
+   * are of one version: the given one (S3: the ETag, with or without quotes; GCS: the generation) or else the current one. Rejects
+   * with OUT_OF_RANGE if `offset` is past the object's end, FAILED_PRECONDITION if the current version differs.
    */
   readRange(url: string, offset: number, length: number, version = "", options: ReadOptions = {}): Promise<Buffer> {
     return this.#reads.readRange(url, [offset, length], version, options);

@@ -2,7 +2,10 @@ import { CacheError } from "@frontcache/proto";
 import { type Counter, createNoopMeter, type Histogram, type Meter, metrics } from "@opentelemetry/api";
 import type { BlockTransport, CallLimits, MemberAddress, ReadTarget } from "./members/ports.js";
 
-/** The transport of a read: HTTP, gRPC, a block file on this host, the near cache in memory or on disk, or the caller's own client of the object store. */
+/**
+ * The transport of a read: HTTP, gRPC, a block file on this host, the near cache in memory or on disk, or the caller's own client of
+ * the object store.
+ */
 export type By = "http" | "grpc" | "file" | "near" | "near-disk" | "fallback";
 
 /** The names of a client's metrics, with units and descriptions after OpenTelemetry's conventions. */

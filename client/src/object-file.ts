@@ -30,7 +30,10 @@ export class ObjectFile {
     this.byteLength = byteLength;
   }
 
-  /** Returns the bytes from `start` to before `end`, in memory of their own. Both count from the end if negative, as in `ArrayBuffer.slice`. */
+  /**
+   * Returns the bytes from `start` to before `end`, in memory of their own. Both count from the end if negative, as in
+   * `ArrayBuffer.slice`.
+   */
   async slice(start = 0, end = this.byteLength): Promise<ArrayBuffer> {
     const from = this.#place(start);
     const memory = new ArrayBuffer(Math.max(0, this.#place(end) - from));

@@ -37,10 +37,10 @@ export interface ConnectOptions extends CredentialOptions {
    */
   readonly localVolumes?: readonly string[] | undefined;
   /**
-   * Keeps recently read bytes in this process, and on a local disk. Reads of a version that are cached here need no request. Other reads learn from the cluster
-   * which version is current, and need no question while the lease of the answer is valid: a fifth of a second. Until then no member answers with a newer
-   * version, so a change of an object that is being read takes as much longer. Streams return bytes of a block when all of them are read; the first MiB comes
-   * before. Default: none.
+   * Keeps recently read bytes in this process, and on a local disk. Reads of a version that are cached here need no request. Other
+   * reads learn from the cluster which version is current, and need no question while the lease of the answer is valid: a fifth of a
+   * second. Until then no member answers with a newer version, so a change of an object that is being read takes as much longer.
+   * Streams return bytes of a block when all of them are read; the first MiB comes before. Default: none.
    *
    * @example { memory: "256MiB", disk: "/var/cache/app:10GiB" }
    */

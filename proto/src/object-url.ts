@@ -67,7 +67,10 @@ const BUCKET = /^[A-Za-z0-9][A-Za-z0-9._-]{1,220}[A-Za-z0-9]$/;
 /** A bucket of another tenant of Ceph, `tenant:bucket`. The tenant without a name is the default one. */
 const TENANT = /^[A-Za-z0-9_]{0,64}:/;
 
-/** Parses `s3://bucket/key`, `gs://bucket/key` or `cache://bucket/key`; anything after the bucket's slash is the key. Throws INVALID_ARGUMENT. */
+/**
+ * Parses `s3://bucket/key`, `gs://bucket/key` or `cache://bucket/key`; anything after the bucket's slash is the key. Throws
+ * INVALID_ARGUMENT.
+ */
 export function parseObjectUrl(url: string): ObjectRef {
   const { scheme, bucket, key } = splitUrl(url);
   if (key === "") throw new CacheError("INVALID_ARGUMENT", `${quote(url)} names no object: write ${scheme}://bucket/key`);

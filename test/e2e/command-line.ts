@@ -10,8 +10,8 @@ export interface Finished {
 }
 
 /**
- * Runs `frontcache` to its end, without frontcache's settings of this environment, and with a long --member-timeout. `input` is its standard input;
- * `started` gets the process.
+ * Runs `frontcache` to its end, without frontcache's settings of this environment, and with a long --member-timeout. `input` is its
+ * standard input; `started` gets the process.
  */
 export async function frontcache(
   args: readonly string[],

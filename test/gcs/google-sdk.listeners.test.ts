@@ -94,7 +94,10 @@ describe("Google's library with the JSON API of a member", () => {
   });
 });
 
-/** Sends a GET or HEAD by Node's client, which adds no headers, to the member or to the origin. Its answer without what differs by design. */
+/**
+ * Sends a GET or HEAD by Node's client, which adds no headers, to the member or to the origin. Its answer without what differs by
+ * design.
+ */
 function ask(to: "member" | "origin", path: string, headers: Record<string, string>, method = "GET") {
   const base = to === "origin" ? store.endpoint : `http://127.0.0.1:${stack.listener.address.port}`;
   return new Promise<{ status: number; headers: Record<string, unknown>; body: string }>((resolve, reject) => {

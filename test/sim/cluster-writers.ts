@@ -11,7 +11,10 @@ export class ClusterWriters {
   readonly #history: VersionHistory;
   readonly #model: ReadModel;
   readonly #running = new Map<symbol, MemberProcess>();
-  /** When writes began that the origin has not taken, the earliest one first; by URL and content type, which is another one for each PUT. */
+  /**
+   * When writes began that the origin has not taken, the earliest one first; by URL and content type, which is another one for each
+   * PUT.
+   */
   readonly #begunMs = new Map<string, number[]>();
 
   constructor(cluster: SimulatedCluster, history: VersionHistory, model: ReadModel) {

@@ -1,5 +1,6 @@
 // npm run overwrites: 1,000 overwrites at random times, each object read every few seconds through three members, and through clients with
-// near caches in memory and on disk, in turn, at the default settings. Prints what the readers found; exits with 1 if a reader went back, or two ranges were of two versions.
+// near caches in memory and on disk, in turn, at the default settings. Prints what the readers found; exits with 1 if a reader went
+// back, or two ranges were of two versions.
 
 import { join } from "node:path";
 import { parseArgs } from "node:util";

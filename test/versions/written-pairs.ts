@@ -1,7 +1,10 @@
 import { rampBytes } from "@frontcache/server/testing";
 import type { Chance } from "../seeded-random.js";
 
-/** Written and read at a time, each with objects of its own: nobody else writes these. Enough for some to continue while others wait for a lost member. */
+/**
+ * Written and read at a time, each with objects of its own: nobody else writes these. Enough for some to continue while others wait for
+ * a lost member.
+ */
 const WRITERS = 16;
 const OBJECTS_EACH = 10;
 const SIZES = [0, 100, 10_000, 300_000, 3 << 20];

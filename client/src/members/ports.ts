@@ -236,7 +236,10 @@ export interface ObjectCalls {
   ): Promise<boolean>;
 }
 
-/** Calls by which members keep values, the objects of `cache://`. Only members make them. Every method rejects as those of MemberCalls do. */
+/**
+ * Calls by which members keep values, the objects of `cache://`. Only members make them. Every method rejects as those of MemberCalls
+ * do.
+ */
 export interface ValueCalls {
   callValues(address: MemberAddress, call: ValueCall, limits: CallLimits): Promise<ValueAnswer>;
   /** Passes on events of values whose requests the member took, until the member or the limits end the watch. */

@@ -73,8 +73,9 @@ interface FoundOnDisk extends DiskBytes {
 }
 
 /**
- * Recently read pages of objects in the memory of this process, and on a local disk. A page belongs to one version of an object, so it never becomes
- * wrong; the least recently used ones are dropped. Which version is current is known by leases of the cluster, or must be asked for.
+ * Recently read pages of objects in the memory of this process, and on a local disk. A page belongs to one version of an object, so it
+ * never becomes wrong; the least recently used ones are dropped. Which version is current is known by leases of the cluster, or must be
+ * asked for.
  */
 export class NearCache {
   /** Which versions are current. */

@@ -83,7 +83,10 @@ export class PageTarget {
     return this.result(objectSize).subarray(start, start + bytes);
   }
 
-  /** Returns the end of the result from a page's beginning on, if all bytes from there belong in it. Undefined: they do not, or there is no result yet. */
+  /**
+   * Returns the end of the result from a page's beginning on, if all bytes from there belong in it. Undefined: they do not, or there is
+   * no result yet.
+   */
   rest(offset: number): Buffer | undefined {
     const isInResult = this.#edges.every((edge) => edge.offset < offset);
     return isInResult ? this.#result?.subarray(offset - this.#offset) : undefined;

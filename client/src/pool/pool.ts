@@ -102,7 +102,10 @@ export class Pool<T> implements AsyncDisposable {
     return new Pooled(this.#values, await this.#values.insert(value, signal));
   }
 
-  /** Opens a directory of persisted values, on the same file system. Creates it if it is missing. FAILED_PRECONDITION, PERMISSION_DENIED. */
+  /**
+   * Opens a directory of persisted values, on the same file system. Creates it if it is missing. FAILED_PRECONDITION,
+   * PERMISSION_DENIED.
+   */
   async persisted(path: string, options: DirectoryOptions = {}): Promise<PersistedValues> {
     const persisted = new PersistedValues(new ValueDirectory(path, this.#disk), options);
     await persisted.keys();

@@ -86,7 +86,10 @@ export class Pooled<T> implements Disposable {
     }
   }
 
-  /** Writes the value's file now, unless it has one. RESOURCE_EXHAUSTED, UNAVAILABLE: the disk is full or broken; the value stays in memory. */
+  /**
+   * Writes the value's file now, unless it has one. RESOURCE_EXHAUSTED, UNAVAILABLE: the disk is full or broken; the value stays in
+   * memory.
+   */
   async write({ signal }: LoadOptions = {}): Promise<void> {
     await this.#stored(signal, async () => undefined);
   }

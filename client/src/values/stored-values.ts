@@ -41,7 +41,10 @@ export interface ValuesWith extends AskValuesWith {
     options: CallOptions & { readonly isLong?: boolean },
     work: (call: CallLimits) => Promise<Result>,
   ): Promise<Result>;
-  /** Returns the path of a local file that begins with the bytes of a value. Undefined: no such file. Absent: this client reads no files. */
+  /**
+   * Returns the path of a local file that begins with the bytes of a value. Undefined: no such file. Absent: this client reads no
+   * files.
+   */
   fileOf?(value: ValueInfo): Promise<string | undefined>;
   nowMs(): number;
   after(ms: number, run: () => void): () => void;
@@ -54,7 +57,10 @@ const GET_OPTIONS: ReadonlySet<string> = new Set(["signal", "deadlineMs", "offse
 /** Bytes of a piece of a file or a stream that is sent. */
 const PIECE_BYTES = 1 << 20;
 
-/** Values of one bucket by key: put, get, delete, list. memcache-filestore's Store, Retrieve and Delete are `put` with `ifMissing`, `get` and `delete`. */
+/**
+ * Values of one bucket by key: put, get, delete, list. memcache-filestore's Store, Retrieve and Delete are `put` with `ifMissing`,
+ * `get` and `delete`.
+ */
 export class StoredValues {
   readonly bucket: string;
   protected readonly using: ValuesWith;

@@ -72,9 +72,10 @@ export interface OriginEvents {
 }
 
 /**
- * All origins as one. A request passes, in this order: the choice by bucket; the bucket's name in the store; the report of failures; retries; the guard against
- * origins that are unavailable; limits, which count each attempt; hedging, which must not take a wait for the limits for the
- * origin's; the observation of its availability; measuring; the store. Nothing is connected before the first request.
+ * All origins as one. A request passes, in this order: the choice by bucket; the bucket's name in the store; the report of failures;
+ * retries; the guard against origins that are unavailable; limits, which count each attempt; hedging, which must not take a wait for
+ * the limits for the origin's; the observation of its availability; measuring; the store. Nothing is connected before the first
+ * request.
  */
 export function openOrigins(
   settings: OriginSettings,

@@ -6,7 +6,10 @@ export interface CacheBucket {
   readonly name: string;
   /** 0: values never expire by default. */
   readonly ttlSeconds: number;
-  /** The most that its values use of each member's volumes: bytes, or a fraction of all volumes, 0 to 1. Undefined: as all other objects. */
+  /**
+   * The most that its values use of each member's volumes: bytes, or a fraction of all volumes, 0 to 1. Undefined: as all other
+   * objects.
+   */
   readonly share: { readonly bytes: number } | { readonly fraction: number } | undefined;
   /** Its values are not evicted. Requires `share`. */
   readonly isPinned: boolean;

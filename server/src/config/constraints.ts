@@ -24,8 +24,8 @@ function writeProblems({ writes, identitiesFile }: Settings): string[] {
 export const ELCACHE_BUCKET = "elcache";
 export const FILESTORE_BUCKET = "filestore";
 
-function valueProblems({ elcacheListen, filestoreListen, ...settings }: Settings): string[] {
-  const { cacheBucket } = settings;
+function valueProblems(settings: Settings): string[] {
+  const { elcacheListen, filestoreListen, cacheBucket } = settings;
   const needed = [
     { flag: "--elcache-listen", at: elcacheListen, bucket: ELCACHE_BUCKET },
     { flag: "--filestore-listen", at: filestoreListen, bucket: FILESTORE_BUCKET },
@@ -35,12 +35,7 @@ function valueProblems({ elcacheListen, filestoreListen, ...settings }: Settings
 }
 
 /** Pinned buckets leave space for what can be evicted: otherwise members could cache nothing else. */
-function shareProblems({
-  cacheBucket,
-  cacheDirs,
-  blockBytes,
-  lowWatermark,
-}: Omit<Settings, "elcacheListen" | "filestoreListen">): string[] {
+function shareProblems({ cacheBucket, cacheDirs, blockBytes, lowWatermark }: Settings): string[] {
   const problems: string[] = [];
   const totalBytes = cacheDirs.reduce((sum, { limitBytes = Number.POSITIVE_INFINITY }) => sum + limitBytes, 0);
   let pinned = 0;

@@ -3,7 +3,10 @@
  */
 export type NumberKind = "counter" | "upDownCounter" | "gauge";
 
-/** The values that a label may have. `configured`: values from the settings (paths of volumes, names of buckets of values), known at the start. */
+/**
+ * The values that a label may have. `configured`: values from the settings (paths of volumes, names of buckets of values), known at the
+ * start.
+ */
 export type LabelValues = readonly string[] | "configured";
 
 export type Labels = Readonly<Record<string, LabelValues>>;

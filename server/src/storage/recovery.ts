@@ -67,9 +67,9 @@ const NO_DESCRIPTORS = new Set(["EMFILE", "ENFILE"]);
 
 /**
  * Finds the blocks of the volumes, and removes other files: incomplete and invalid files, blocks of another size or
- * format, and what earlier releases left in tmp/. If a volume has too many blocks, the most recently used ones stay. Adds the blocks to the index in the
- * order of their files' times. A volume whose disk fails meanwhile is not used. Rejects with a CacheError if the process has
- * too few descriptors.
+ * format, and what earlier releases left in tmp/. If a volume has too many blocks, the most recently used ones stay. Adds the blocks to
+ * the index in the order of their files' times. A volume whose disk fails meanwhile is not used. Rejects with a CacheError if the
+ * process has too few descriptors.
  */
 export async function recover(volumes: readonly Volume[], options: RecoveryOptions): Promise<Recovered> {
   const known = new KnownVersions(options.tuning.headerMemoryBytes);

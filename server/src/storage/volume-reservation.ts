@@ -16,8 +16,8 @@ export class VolumeReservation implements Reservation {
   #isReleased = false;
 
   /**
-   * Created from reserved space, which `space` counts. `chargedBytes`: maximum space of `bytes` of segments on the volume; `files`: number of new
-   * files.
+   * Created from reserved space, which `space` counts. `chargedBytes`: maximum space of `bytes` of segments on the volume; `files`:
+   * number of new files.
    */
   constructor(volume: Volume, space: Space, bytes: number, chargedBytes: number, files: number) {
     this.volume = volume;

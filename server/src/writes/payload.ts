@@ -13,7 +13,8 @@ const SHA256 = /^[0-9a-f]{64}$/;
 /** The bytes of a request's body as they arrive: in pieces, or in memory of the caller. */
 export interface ReceivedPieces extends AsyncIterable<Buffer>, Pick<BodyPieces, "taken"> {
   /**
-   * Receives the next bytes into memory. Resolves with their number when the memory is full, or nothing followed for some milliseconds; with
+   * Receives the next bytes into memory. Resolves with their number when the memory is full, or nothing followed for some milliseconds;
+   * with
    * 0 at the end of the body. Use it or the pieces. Absent: use the pieces.
    */
   receive?(target: Uint8Array): Promise<number>;

@@ -11,7 +11,10 @@ import type { OriginProcess } from "../origin-process.js";
 import { MiB, type StageObject } from "../stage.js";
 import { GrpcServer } from "./grpc.js";
 
-/** nginx in one process, as for large files, which it sends by sendfile. With `tcp_nopush on`, a slice cache stalls for 40 ms at some sizes. */
+/**
+ * nginx in one process, as for large files, which it sends by sendfile. With `tcp_nopush on`, a slice cache stalls for 40 ms at some
+ * sizes.
+ */
 const configuration = (folder: string, port: number, server: string): string => `
 daemon off; master_process off; error_log ${folder}/error.log; pid ${folder}/pid;
 events { worker_connections 1024; }

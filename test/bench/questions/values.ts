@@ -6,7 +6,10 @@ import { OriginProcess } from "../origin-process.js";
 import { Cluster, KiB, MiB } from "../stage.js";
 
 const ROUNDS = 15;
-/** Operations of one size. V8 compiles what has run often, so the warm-up is a number of operations: on a busy machine, fewer run in a time. */
+/**
+ * Operations of one size. V8 compiles what has run often, so the warm-up is a number of operations: on a busy machine, fewer run in a
+ * time.
+ */
 interface Operations {
   readonly title: string;
   readonly bytes: number;

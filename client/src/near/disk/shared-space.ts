@@ -48,7 +48,10 @@ export class SharedSpace {
     this.#shareBytes = Math.floor(options.limitBytes * SHARE);
   }
 
-  /** Returns whether this process may write this many bytes now. Call it before each write, one at a time. Rejects with the system's errors. */
+  /**
+   * Returns whether this process may write this many bytes now. Call it before each write, one at a time. Rejects with the system's
+   * errors.
+   */
   async take(bytes: number): Promise<boolean> {
     if (bytes > this.#shareBytes) return false;
     const nowMs = this.#options.clock.monotonicMs();

@@ -12,7 +12,10 @@ interface ElCacheMetric {
   readonly value: number | HistogramSeries;
 }
 
-/** The metrics by their names in ElCache's API reference, for dashboards made for it. `/metrics` of the HTTP listener has all of the member's. */
+/**
+ * The metrics by their names in ElCache's API reference, for dashboards made for it. `/metrics` of the HTTP listener has all of the
+ * member's.
+ */
 export class ElCacheMetrics {
   /** Until the head of a response, and until a value was stored, milliseconds. */
   readonly get = new HistogramSeries({}, LATENCY_MS);

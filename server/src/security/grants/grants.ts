@@ -10,7 +10,10 @@ export type Operation = (typeof operations)[number];
 
 /** Allows some principals some operations on some keys. */
 export interface Grant {
-  /** Names, prefixes of names (`team-*`), and groups (`group:readers`, `group:team-*`). No pattern but the name itself means `anonymous`. */
+  /**
+   * Names, prefixes of names (`team-*`), and groups (`group:readers`, `group:team-*`). No pattern but the name itself means
+   * `anonymous`.
+   */
   readonly principals: readonly string[];
   readonly operations: ReadonlySet<Operation>;
   /** Empty for operations of the cluster, such as `status`. */

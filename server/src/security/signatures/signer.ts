@@ -86,7 +86,8 @@ const MAX_SCOPES = 100;
 
 /**
  * Signature version 4 in headers, equal to that of `@smithy/signature-v4` (a property test compares them). The SDK's signer takes
- * four times as long (measured: 40 us against 10): it hashes in a chain of promises and sorts, escapes and checks what never changes between our requests.
+ * four times as long (measured: 40 us against 10): it hashes in a chain of promises and sorts, escapes and checks what never changes
+ * between our requests.
  */
 export class Signer {
   /** By identity, then by region and service. Renewed credentials are other objects, so old keys are collected with them. */

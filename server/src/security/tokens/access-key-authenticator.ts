@@ -9,7 +9,10 @@ const MAX_SKEW_MS = 15 * 60_000;
 
 const REFUSED = "the token by an access key is not accepted: check the key, the secret and the clock";
 
-/** Authenticates clients by tokens that they signed with an access key of the identities file, for protocols whose requests are not signed. */
+/**
+ * Authenticates clients by tokens that they signed with an access key of the identities file, for protocols whose requests are not
+ * signed.
+ */
 export class AccessKeyAuthenticator implements Authenticator {
   readonly #file: IdentitiesFile;
   readonly #clock: Pick<Clock, "nowMs">;
