@@ -48,6 +48,17 @@ describe("docs/architecture.md", () => {
     },
   );
 
+  it("names methods of ports that exist", () => {
+    const table = read("docs/architecture.md").split("\n## Ports\n")[1]!.split("\n## ")[0]!;
+    const ports = [...table.matchAll(/^\| (\w+) \| (`.*?`) \| `(.*?)` \|/gm)];
+    expect(ports.length).toBeGreaterThan(10);
+    for (const [, port, methods, path] of ports) {
+      const [, declared = ""] = new RegExp(`export interface ${port}\\b[^{]*\\{\n(.*?)\n\\}`, "s").exec(read(path!)) ?? [];
+      const missing = methods!.split(", ").filter((name) => !new RegExp(`^  ${name.slice(1, -1)}\\??[(<:]`, "m").test(declared));
+      expect([port, missing]).toEqual([port, []]);
+    }
+  });
+
   it("names every layer of the server", () => {
     const folders = readdirSync(join(root, "server", "src"), { withFileTypes: true }).filter((entry) => entry.isDirectory());
     const tree = read("docs/architecture.md").split("```")[1]!;
