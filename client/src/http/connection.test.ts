@@ -1,6 +1,7 @@
 import type { OnReadOpts, Socket } from "node:net";
 import { ManualClock } from "@frontcache/proto/testing";
 import { describe, expect, it } from "vitest";
+import type { DirectSend } from "./connection.js";
 import { ConnectionPool } from "./connection-pool.js";
 import type { Dialed } from "./dial.js";
 import { Exchange, type WireRequest } from "./exchange.js";
@@ -46,10 +47,11 @@ const request: WireRequest = {
 };
 
 /** A pool of one connection, whose socket is `socket()`. */
-function setUp() {
+function setUp(directSend?: DirectSend, isEncrypted = false) {
   let socket: TlsLikeSocket | undefined;
   const dial = (onread: OnReadOpts, dialed: Dialed): (() => void) => {
     socket = new TlsLikeSocket(onread);
+    if (isEncrypted) Object.assign(socket, { encrypted: true });
     dialed.reached();
     queueMicrotask(() => dialed.opened(socket as unknown as Socket));
     return () => {};
@@ -58,7 +60,7 @@ function setUp() {
   const pool = new ConnectionPool({
     clock,
     connectTimeoutMs: 1_000,
-    setUp: () => ({ dial }),
+    setUp: () => ({ dial, directSend: directSend && (() => directSend) }),
     mostConnections: 1,
     idleMs: 1_000,
   });
@@ -103,5 +105,48 @@ describe("a connection that stopped receiving before the last bytes of a respons
     socket().decrypt("HTTP/1.1 204 No Content\r\n\r\n");
     expect((await second).status).toBe(204);
     expect(socket().written).toHaveLength(2);
+  });
+});
+
+describe("a connection that may send past its socket's stream", () => {
+  /** A kernel that takes at most so many bytes. */
+  const kernel = (mostBytes: number) => {
+    const sent: string[] = [];
+    const directSend: DirectSend = (bytes, count) => {
+      if (mostBytes > 0) sent.push(Buffer.from(bytes.subarray(0, Math.min(count, mostBytes))).toString("latin1"));
+      return mostBytes < 0 ? mostBytes : Math.min(count, mostBytes);
+    };
+    return { sent, directSend };
+  };
+
+  const written = async (directSend: DirectSend, isEncrypted = false): Promise<readonly string[]> => {
+    const { send, socket } = setUp(directSend, isEncrypted);
+    const answered = send();
+    await Promise.resolve();
+    socket().decrypt("HTTP/1.1 204 No Content\r\n\r\n");
+    expect((await answered).status).toBe(204);
+    return socket().written;
+  };
+
+  it("sends a request so", async () => {
+    const { sent, directSend } = kernel(1_000);
+    expect(await written(directSend)).toEqual([]);
+    expect(sent).toEqual([request.head]);
+  });
+
+  it("writes the bytes that the kernel did not take", async () => {
+    const { sent, directSend } = kernel(5);
+    expect(await written(directSend)).toEqual([request.head.slice(5)]);
+    expect(sent).toEqual([request.head.slice(0, 5)]);
+  });
+
+  it.each([0, -1])("writes all of it if the kernel took nothing and returned %d", async (taken) => {
+    expect(await written(kernel(taken).directSend)).toEqual([request.head]);
+  });
+
+  it("never does so with TLS", async () => {
+    const { sent, directSend } = kernel(1_000);
+    expect(await written(directSend, true)).toEqual([request.head]);
+    expect(sent).toEqual([]);
   });
 });

@@ -11,11 +11,16 @@ export interface Preamble {
   take(bytes: Buffer): string | undefined;
 }
 
+/** Passes the first `count` bytes to the kernel, past the stream of a socket. Returns how many it took; 0 or less: none. */
+export type DirectSend = (bytes: Uint8Array, count: number) => number;
+
 /** How a connection is opened. */
 export interface ConnectionSetup {
   readonly dial: Dial;
   /** Absent: none. */
   readonly preamble?: Preamble | undefined;
+  /** Returns how to send past the stream of a connected socket without TLS. Absent: requests go through the stream. */
+  readonly directSend?: ((socket: Socket) => DirectSend) | undefined;
 }
 
 export interface HttpConnectionOptions extends ConnectionSetup {
@@ -53,6 +58,9 @@ const anywhere = Buffer.allocUnsafeSlow(72 << 10);
  */
 const probe = Buffer.allocUnsafeSlow(8 << 10);
 
+/** The bytes of a request that is sent directly. All connections share it, because the kernel has copied them when the call returns. */
+const requestBytes = Buffer.allocUnsafeSlow(8 << 10);
+
 /**
  * A connection to one peer with at most one running call. The kernel writes the bodies of responses directly into the memory
  * of their calls: after each read, `#buffer` returns the destination of the next one.
@@ -65,6 +73,8 @@ export class HttpConnection implements Dialed {
   #cancelTimer: () => void;
   /** Undefined before it is connected. */
   #socket: Socket | undefined;
+  /** Undefined: requests go through the stream. */
+  #directSend: DirectSend | undefined;
   #call: HttpCall | undefined;
   /** Undefined after the preamble, and on connections without one. */
   #preamble: Preamble | undefined;
@@ -164,6 +174,7 @@ export class HttpConnection implements Dialed {
   opened(socket: Socket): void {
     if (this.#gone) return;
     this.#socket = socket;
+    this.#directSend = "encrypted" in socket ? undefined : this.#options.directSend?.(socket);
     if (this.#preamble === undefined) this.#begin("");
     else socket.write(this.#preamble.hello, "latin1");
   }
@@ -220,12 +231,20 @@ export class HttpConnection implements Dialed {
     this.#drainsNext = false;
     const { request, requestBody } = call;
     const socket = this.#socket!;
+    const head = reply === "" ? request : `${reply}${request}`;
     if (requestBody !== undefined) socket.cork();
-    socket.write(reply === "" ? request : `${reply}${request}`, "latin1");
+    const sent = requestBody === undefined ? this.#sendDirectly(head) : 0;
+    if (sent < head.length) socket.write(sent === 0 ? head : head.slice(sent), "latin1");
     call.sendBody?.(socket);
     if (requestBody === undefined) return;
     socket.write(requestBody);
     socket.uncork();
+  }
+
+  /** Returns how many bytes of a head the kernel took. The stream's objects for a write cost more than the system call. */
+  #sendDirectly(head: string): number {
+    if (this.#directSend === undefined || head.length > requestBytes.length) return 0;
+    return Math.max(0, this.#directSend(requestBytes, requestBytes.write(head, "latin1")));
   }
 
   /** The buffer for the next bytes. */

@@ -5,7 +5,7 @@ import { CircuitBreaker, type CircuitBreakerOptions } from "./circuit-breaker.js
 import type { Clock } from "./clock.js";
 import { lazyGrpcMembers } from "./grpc/lazy-grpc-members.js";
 import { Unintelligible } from "./http/answer-head.js";
-import { HttpTransport, UnnameableVersion } from "./http/http-transport.js";
+import { HttpTransport, type HttpTransportOptions, UnnameableVersion } from "./http/http-transport.js";
 import {
   type BlockTransport,
   type CallLimits,
@@ -34,6 +34,8 @@ export interface ConnectMembersOptions {
    * found the owner of a block frozen must not wait as long again at the next member, which also asks the owner. Absent: no.
    */
   readonly probesEarly?: boolean | undefined;
+  /** Returns how to send a request over HTTP past the stream of a socket without TLS. Absent: it goes through the stream. */
+  readonly directSend?: HttpTransportOptions["directSend"];
   /** Called when an HTTP listener fails (`false`), so that reads use gRPC, and when it answers again. Absent: nothing is called. */
   readonly onHttpChange?: CircuitBreakerOptions["onChange"];
   /** Wraps each transport to measure it. Absent: nothing is measured. */
@@ -49,10 +51,10 @@ const IDLE_MS = 45_000;
 
 /** Creates the connections to members that the options require. Connects only when the first call needs it. */
 export function connectMembers(options: ConnectMembersOptions): MemberConnections & { readonly grpcValues: ValueTransport } {
-  const { clock, access, connectTimeoutMs, transport, mostConnections, windowBytes, probesEarly } = options;
+  const { clock, access, connectTimeoutMs, transport, mostConnections, windowBytes, probesEarly, directSend } = options;
   const measured = options.measured ?? ((_by: "http" | "grpc", unmeasured: BlockTransport) => unmeasured);
   const calls = lazyGrpcMembers({ clock, access, connectTimeoutMs, windowBytes, probesEarly });
-  const http = new HttpTransport({ clock, connectTimeoutMs, access, mostConnections, idleMs: IDLE_MS, probesEarly });
+  const http = new HttpTransport({ clock, connectTimeoutMs, access, mostConnections, idleMs: IDLE_MS, probesEarly, directSend });
   const probe = (httpAddress: string): Promise<void> => http.probe(httpAddress);
   const breaker = new CircuitBreaker({ clock, openFor: HTTP_OPEN_FOR, probe, onChange: options.onHttpChange });
   const byHttp = measured("http", http);

@@ -6,6 +6,7 @@ import { authorized } from "../api/authorized-cache.js";
 import { authorizedValues } from "../api/authorized-values.js";
 import { Clients } from "../api/limits/clients.js";
 import { measured } from "../api/measured-cache.js";
+import { directSendBy } from "../api/sending/direct-socket.js";
 import { withValues } from "../api/values/values-cache.js";
 import type { Environment } from "../config/declarations.js";
 import { type Settings, SettingsError } from "../config/settings.js";
@@ -110,6 +111,7 @@ async function start(
     transport: settings.forward,
     windowBytes: MEMBER_WINDOW_BYTES,
     probesEarly: true,
+    directSend: libc && directSendBy(libc),
     onHttpChange: httpChanged(log),
   });
   const originStates = observeOrigins(log);

@@ -1,6 +1,7 @@
+import type { Socket } from "node:net";
 import { CacheError, canBeEntityTag } from "@frontcache/proto";
 import { SingleFlight, whenAborted } from "@frontcache/proto/runtime";
-import { type ConnectionSetup, ConnectTimeout, type HttpConnection } from "../../http/connection.js";
+import { type ConnectionSetup, ConnectTimeout, type DirectSend, type HttpConnection } from "../../http/connection.js";
 import { ConnectionPool } from "../../http/connection-pool.js";
 import { dialDirectly } from "../../http/dial.js";
 import type { HttpCall } from "../../http/http-call.js";
@@ -33,6 +34,8 @@ export interface HttpTransportOptions {
   readonly idleMs: number;
   /** As in SilenceRule. Absent: no. */
   readonly probesEarly?: boolean | undefined;
+  /** As in ConnectionSetup. */
+  readonly directSend?: ((socket: Socket) => DirectSend) | undefined;
 }
 
 /** The source of a read. Shared by all reads, because each further object adds to the cost of a small read. */
@@ -103,8 +106,8 @@ export class HttpTransport implements BlockTransport {
   #listenerAt(httpAddress: string): Listener {
     let listener = this.#listeners.get(httpAddress);
     if (listener === undefined) {
-      const { clock, connectTimeoutMs, access, mostConnections, idleMs, probesEarly = false } = this.#options;
-      const setUp = () => memberConnection(httpAddress, access);
+      const { clock, connectTimeoutMs, access, mostConnections, idleMs, probesEarly = false, directSend } = this.#options;
+      const setUp = () => ({ ...memberConnection(httpAddress, access), directSend });
       listener = {
         pool: new ConnectionPool({ clock, connectTimeoutMs, setUp, mostConnections, idleMs }),
         silence: new SilenceWatch({

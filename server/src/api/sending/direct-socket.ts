@@ -54,6 +54,14 @@ const offset = new BigInt64Array(1);
 const corked = new Int32Array([1]);
 const uncorked = new Int32Array([0]);
 
+/** Returns a function that sends small messages on a socket as `DirectSocket.send` does. */
+export function directSendBy(calls: SocketCalls): (socket: Socket) => (bytes: Uint8Array, count: number) => number {
+  return (socket) => {
+    const direct = new DirectSocket(socket, calls);
+    return (bytes, count) => direct.send(bytes, count, false);
+  };
+}
+
 /**
  * Sends on a plain TCP socket by system calls, past Node's stream. A call is made only if no byte waits in the stream or in libuv, so
  * bytes keep their order.

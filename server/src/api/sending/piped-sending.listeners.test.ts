@@ -15,6 +15,7 @@ import { noSecurity } from "../../testing/no-security.js";
 import { rampBytes } from "../../testing/origin/ramp.js";
 import { evenly } from "../../testing/other-members.js";
 import type { RawClient } from "../../testing/raw-client.js";
+import { directSendBy } from "./direct-socket.js";
 
 const KiB = 1 << 10;
 const MiB = 1 << 20;
@@ -76,7 +77,14 @@ describe.runIf(libc !== undefined)("bytes of another member", () => {
     pipes = new Pipes(libc!);
     const memberClock = evenly(clock);
     const access = accessOf(noSecurity);
-    connections = connectMembers({ clock: memberClock, access, connectTimeoutMs: 1_000, transport: "http", mostConnections: 64 });
+    connections = connectMembers({
+      clock: memberClock,
+      access,
+      connectTimeoutMs: 1_000,
+      transport: "http",
+      mostConnections: 64,
+      directSend: directSendBy(libc!),
+    });
     const reads = new MemberReads(memberClock, new RecentCallers(), pipes);
     const httpAddress = `127.0.0.1:${(owner.address() as AddressInfo).port}`;
     const open = async (block: BlockRequest): Promise<ObjectRead> => {
