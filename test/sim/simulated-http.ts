@@ -75,7 +75,12 @@ export function askByHttp(
       requestId: "simulated",
       response: reply,
       listener: "http" as const,
-      authentication: { authenticate: () => ANONYMOUS, authenticateForm: () => undefined, acceptsPasswords: false },
+      authentication: {
+        known: () => ANONYMOUS,
+        authenticate: () => ANONYMOUS,
+        authenticateForm: () => undefined,
+        acceptsPasswords: false,
+      },
       authenticationFailures: new FailureCount(clock, silentLog, "authentication-failed", "authentication failed"),
       refusals: noSecurity.members.refusals,
       principal: ANONYMOUS,

@@ -49,24 +49,32 @@ export class ConnectionAuthentication {
   }
 
   /**
+   * Returns who makes a request whose credentials need no verification: the connection proves them, or they were accepted last.
+   * Undefined: `authenticate` decides.
+   */
+  known(request: PresentedRequest): Principal | undefined {
+    const { tls, authenticator, exemptsMembers } = this.#security;
+    if (tls?.mutual === true && !this.#peer.isCertified) return undefined;
+    const peer = this.#byConnection();
+    if (authenticator === undefined || (peer.isMember && exemptsMembers)) return peer;
+    const isAsBefore =
+      request.headers.authorization === this.#authorization &&
+      authenticator.revision === this.#revision &&
+      (this.#untilMs === Number.POSITIVE_INFINITY || this.#clock.nowMs() < this.#untilMs) &&
+      !mayBePresigned(request.url ?? "");
+    return isAsBefore ? this.#principal : undefined;
+  }
+
+  /**
    * Returns who makes a request, at once unless another system must be asked. Throws, or rejects with, a CacheError: UNAUTHENTICATED
    * without valid credentials, or what an authenticator says.
    */
   authenticate(request: PresentedRequest): Principal | Promise<Principal> {
-    const { tls, authenticator, exemptsMembers } = this.#security;
-    if (tls?.mutual === true && !this.#peer.isCertified) throw unauthenticated();
-    const peer = this.#byConnection();
-    if (authenticator === undefined || (peer.isMember && exemptsMembers)) return peer;
-    const { authorization } = request.headers;
+    const known = this.known(request);
+    if (known !== undefined) return known;
+    const { authenticator } = this.#security;
+    if (authenticator === undefined || (this.#security.tls?.mutual === true && !this.#peer.isCertified)) throw unauthenticated();
     const { revision } = authenticator;
-    if (
-      this.#principal !== undefined &&
-      authorization === this.#authorization &&
-      revision === this.#revision &&
-      (this.#untilMs === Number.POSITIVE_INFINITY || this.#clock.nowMs() < this.#untilMs) &&
-      !mayBePresigned(request.url ?? "")
-    )
-      return this.#principal;
     const found = authenticator.authenticate(request, this.#peer);
     if (found instanceof Promise) return found.then((known) => this.#accept(known, request, revision));
     return this.#accept(found, request, revision);

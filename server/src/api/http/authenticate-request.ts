@@ -21,26 +21,37 @@ export function authenticateRequest(
   proceed: () => void,
   refuse: (error: ErrorResponse) => void,
 ): void {
-  const known = (principal: Principal): void => {
-    const isRecorded = authorization.audit !== undefined && !principal.isMember;
-    context.authorization = authorization;
-    context.principal = isRecorded ? requesting(principal, sourceOf(context)) : principal;
+  const { request, authentication } = context;
+  // Nearly all requests end here. The closures of all others cost as much as the rest of this.
+  const known = mayBePresigned(request.url ?? "") ? undefined : authentication.known(request);
+  if (known === undefined) authenticate(context, { pages, authorization }, proceed, refuse);
+  else {
+    identify(context, authorization, known);
     proceed();
-  };
-  authenticate(context, { pages, authorization }, known, refuse);
+  }
 }
 
-/** Calls back with the principal of a request, or with the answer to a request that is not authenticated; at once if possible. */
+function identify(context: HttpContext, authorization: Authorization, principal: Principal): void {
+  const isRecorded = authorization.audit !== undefined && !principal.isMember;
+  context.authorization = authorization;
+  context.principal = isRecorded ? requesting(principal, sourceOf(context)) : principal;
+}
+
+/** The same for a request whose credentials must be verified. */
 function authenticate(
   context: HttpContext,
   { pages, authorization }: Pick<Serving, "pages" | "authorization">,
-  proceed: (principal: Principal) => void,
+  proceed: () => void,
   refuse: (error: ErrorResponse) => void,
 ): void {
+  const identified = (principal: Principal): void => {
+    identify(context, authorization, principal);
+    proceed();
+  };
   const { request, authentication, authenticationFailures, client, clock, listener, signal } = context;
   const fail = (error: unknown, hasPassword: boolean): void => {
     const rejected = rejectUnauthenticated(context, CacheError.from(error), pages);
-    if (rejected === undefined) proceed(ANONYMOUS);
+    if (rejected === undefined) identified(ANONYMOUS);
     else if (rejected === "password" && !hasPassword)
       by({ headers: { authorization: bearerFromBasic(request.headers.authorization) } }, true);
     else {
@@ -58,10 +69,10 @@ function authenticate(
       fail(error, hasPassword);
       return;
     }
-    if (!(found instanceof Promise)) proceed(found);
+    if (!(found instanceof Promise)) identified(found);
     else {
       found.then(
-        (principal) => signal.aborted || proceed(principal),
+        (principal) => signal.aborted || identified(principal),
         (error: unknown) => signal.aborted || fail(error, hasPassword),
       );
     }

@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import { CacheError } from "@frontcache/proto";
+import { AbortSource } from "@frontcache/proto/runtime";
 import type { ConnectionAuthentication } from "../../security/connection-authentication.js";
 import type { Client } from "../limits/clients.js";
 import type { Reply } from "./http-context.js";
@@ -22,7 +23,7 @@ export class Connection {
   readonly authentication: ConnectionAuthentication;
   readonly client: Client;
 
-  readonly #gone = new AbortController();
+  readonly #gone = new AbortSource();
   readonly #waiting: (() => void)[] = [];
   #requests = 0;
   #running = false;

@@ -12,7 +12,7 @@ import type { ErrorResponse } from "../s3/error-response.js";
 import type { RequestedRange } from "../s3/range-header.js";
 import type { StrategyFor } from "../sending/send-strategy.js";
 import type { Sink } from "../sending/sending.js";
-import type { RepeatedRequest } from "./plain-request.js";
+import type { RepeatedRequest } from "./repeated-request.js";
 
 /** The parts of a request that are used. Node's IncomingMessage has them. */
 export interface Request {
@@ -80,7 +80,7 @@ export interface HttpContext {
   readonly requestId: string;
   readonly response: Reply;
   /** Authenticates the client. Unauthenticated clients get only answers to probes. */
-  readonly authentication: Pick<ConnectionAuthentication, "authenticate" | "authenticateForm" | "acceptsPasswords">;
+  readonly authentication: Pick<ConnectionAuthentication, "known" | "authenticate" | "authenticateForm" | "acceptsPasswords">;
   readonly authenticationFailures: FailureCount;
   /** The listener that received the request. */
   readonly listener: HttpListenerName;

@@ -5,7 +5,8 @@ import type { DirectSocket } from "../sending/direct-socket.js";
 import type { Connection } from "./connection.js";
 import type { Reply, Request } from "./http-context.js";
 import { PlainReply, type ReplyConnection } from "./plain-reply.js";
-import { mayRepeat, type PlainRequest, RepeatedRequest } from "./plain-request.js";
+import type { PlainRequest } from "./plain-request.js";
+import { mayRepeat, RepeatedRequest } from "./repeated-request.js";
 import { type Reads, readShared } from "./shared-reads.js";
 
 /** Maximum bytes that may arrive during a response. More bytes end the connection. */

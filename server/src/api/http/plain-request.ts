@@ -6,9 +6,9 @@ import {
   SCHEME_PATTERN,
   TIMEOUT_HEADER,
 } from "@frontcache/proto";
-import type { Conditions } from "../s3/conditions.js";
 import type { RequestedRange } from "../s3/range-header.js";
-import type { Addressing, ObjectTarget } from "../s3/request-target.js";
+import type { Addressing } from "../s3/request-target.js";
+import type { RepeatedRequest } from "./repeated-request.js";
 
 /** A simple GET or HEAD. */
 export interface PlainRequest {
@@ -99,7 +99,8 @@ const OBJECT_FORMS = {
   root: formsWith(`/[!"$->@-~]+`, OBJECT_QUERY),
 } as const;
 
-const OWN_RANGE = new RegExp(`^${RANGE}$`);
+/** The ranges that frontcache's own clients request. */
+export const OWN_RANGE = new RegExp(`^${RANGE}$`);
 
 /** The values of the headers of frontcache's own clients. */
 const OWN_HEADERS: ReadonlyMap<string, RegExp> = new Map([
@@ -236,97 +237,4 @@ function parseAnyOrder(text: string, requestLine: RegExp): PlainRequest | undefi
 /** Whether frontcache's own clients send such requests: they read ranges. */
 function isOwn(method: string, range: string | undefined): boolean {
   return method === "GET" && range !== undefined;
-}
-
-const [ZERO, DASH] = [0x30, 0x2d];
-/** As in RANGE. */
-const MOST_DIGITS = 15;
-const RANGE_HEADER = "\r\nrange: ";
-const RANGE_UNIT = "bytes=";
-
-/**
- * Whether a connection may repeat a request, but for the numbers of its range. The signature of a signed head changes with each range
- * and second.
- */
-export function mayRepeat({ headers }: PlainRequest): boolean {
-  return headers["x-amz-date"] === undefined && (headers.range === undefined || OWN_RANGE.test(headers.range));
-}
-
-/**
- * A request as its connection repeats it: byte for byte the same, but for the numbers of its range. Only these are parsed again.
- * Whoever answers such a request keeps here what follows from the rest.
- */
-export class RepeatedRequest {
-  readonly #bytes: Buffer;
-  readonly #request: PlainRequest;
-  /** Where the range's value, and its numbers, begin, and where they end. All are the end of the request if it has no range. */
-  readonly #valueStart: number;
-  readonly #start: number;
-  readonly #end: number;
-
-  /** The object that it reads, if its head is well-formed. Undefined: not known yet. */
-  target: ObjectTarget | undefined;
-  conditions: Conditions | undefined;
-
-  /** `bytes` are those that `request`, which may be repeated, was parsed from. */
-  constructor(bytes: Buffer, request: PlainRequest) {
-    this.#bytes = Buffer.from(bytes);
-    this.#request = request;
-    const { range } = request.headers;
-    const header = range === undefined ? -1 : bytes.toString("latin1").toLowerCase().indexOf(RANGE_HEADER);
-    this.#valueStart = header < 0 ? bytes.length : header + RANGE_HEADER.length;
-    this.#start = header < 0 ? bytes.length : this.#valueStart + RANGE_UNIT.length;
-    this.#end = header < 0 ? bytes.length : this.#valueStart + range!.length;
-  }
-
-  /** The request in these bytes. Undefined: they are another one, or none. */
-  parse(bytes: Buffer): PlainRequest | undefined {
-    if (!this.#isSame(bytes, 0, this.#start, 0)) return undefined;
-    const { method, url, httpVersion, isPlain, headers } = this.#request;
-    if (this.#start === this.#end) {
-      const isWhole = bytes.length === this.#bytes.length;
-      return isWhole ? { method, url, httpVersion, isPlain, headers, range: undefined, repeated: this } : undefined;
-    }
-    const dash = digitsEnd(bytes, this.#start);
-    const end = digitsEnd(bytes, dash + 1);
-    if (dash === this.#start || bytes[dash] !== DASH || end === dash + 1) return undefined;
-    const restBytes = this.#bytes.length - this.#end;
-    if (bytes.length !== end + restBytes || !this.#isSame(bytes, end, restBytes, this.#end)) return undefined;
-    const [first, last] = [numberAt(bytes, this.#start, dash), numberAt(bytes, dash + 1, end)];
-    return {
-      method,
-      url,
-      httpVersion,
-      isPlain,
-      headers: { ...headers, range: bytes.toString("latin1", this.#valueStart, end) },
-      // As `parseRange`.
-      range: last < first ? undefined : { form: "from", first, last },
-      repeated: this,
-    };
-  }
-
-  /** Whether `count` bytes from `at` on are those of the remembered request from `from` on. */
-  #isSame(bytes: Buffer, at: number, count: number, from: number): boolean {
-    if (bytes.length < at + count) return false;
-    const remembered = this.#bytes;
-    for (let offset = 0; offset < count; offset++) if (bytes[at + offset] !== remembered[from + offset]) return false;
-    return true;
-  }
-}
-
-/** Where the digits end that begin at `start`: at most as many as a range may have. */
-function digitsEnd(bytes: Buffer, start: number): number {
-  let end = start;
-  while (end - start < MOST_DIGITS && isDigit(bytes[end])) end++;
-  return end;
-}
-
-function isDigit(byte: number | undefined): boolean {
-  return byte !== undefined && byte >= ZERO && byte < ZERO + 10;
-}
-
-function numberAt(bytes: Buffer, start: number, end: number): number {
-  let value = 0;
-  for (let at = start; at < end; at++) value = value * 10 + bytes[at]! - ZERO;
-  return value;
 }

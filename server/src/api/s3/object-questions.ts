@@ -1,18 +1,9 @@
-import {
-  CACHED_ONLY_HEADER,
-  FORWARDED_HEADER,
-  type ObjectInfo,
-  ON_BEHALF_OF_HEADER,
-  OPEN_ENDED_HEADER,
-  ORIGIN_REQUESTS_HEADER,
-  parseOnBehalfOf,
-  parseOriginRequests,
-  REPEATED_HEADER,
-} from "@frontcache/proto";
+import { FORWARDED_HEADER, type ObjectInfo, ON_BEHALF_OF_HEADER, OPEN_ENDED_HEADER, parseOnBehalfOf } from "@frontcache/proto";
 import type { ObjectRead } from "../../cache/object-read.js";
 import type { Cache, ObjectStat } from "../../routing/cache.js";
 import { isMembersRequest } from "../../security/member-authentication.js";
 import type { HttpContext } from "../http/http-context.js";
+import { type MemberHeaders, memberHeadersOf } from "./member-headers.js";
 import { type ObjectPart, partOf } from "./object-parts.js";
 import type { ObjectRequest } from "./object-request.js";
 import { type Deadline, deadlineOf } from "./request-deadline.js";
@@ -29,6 +20,7 @@ export class ObjectQuestions {
   readonly cachedOnly: boolean;
   readonly #context: HttpContext;
   readonly #request: ObjectRequest;
+  readonly #headers: MemberHeaders;
   /** The range's end is not the client's: a member put the block's end there. */
   readonly #openEnded: boolean;
   /** The deadline that the client named. */
@@ -41,10 +33,13 @@ export class ObjectQuestions {
     this.#context = context;
     this.cache = cache;
     this.#request = request;
-    this.forwarded = this.#isSetByMember(FORWARDED_HEADER);
-    this.cachedOnly = context.request.headers[CACHED_ONLY_HEADER] === "1";
-    this.#openEnded = this.#isSetByMember(OPEN_ENDED_HEADER);
-    this.#deadline = deadlineOf(context, request.ref);
+    const headers = memberHeadersOf(context.request);
+    const { isForwarded, isCachedOnly, isOpenEnded, timeoutMs } = headers;
+    this.#headers = headers;
+    this.forwarded = isForwarded && this.#isMember(FORWARDED_HEADER);
+    this.cachedOnly = isCachedOnly;
+    this.#openEnded = isOpenEnded && this.#isMember(OPEN_ENDED_HEADER);
+    this.#deadline = timeoutMs === undefined ? undefined : deadlineOf(context, request.ref, timeoutMs);
   }
 
   /** Aborted when the client is gone, or its deadline is over. */
@@ -68,7 +63,8 @@ export class ObjectQuestions {
   }
 
   open(version: string | undefined, offset: number, length: number): ObjectRead | Promise<ObjectRead> {
-    const { principal, request } = this.#context;
+    const { principal } = this.#context;
+    const { isRepeated, originRequests } = this.#headers;
     return this.cache.open({
       ref: this.#request.ref,
       version,
@@ -77,8 +73,8 @@ export class ObjectQuestions {
       forwarded: this.forwarded,
       cachedOnly: this.cachedOnly || !this.mayAskOrigin,
       openEnded: this.#openEnded,
-      isRepeated: request.headers[REPEATED_HEADER] === "1",
-      originRequests: parseOriginRequests(request.headers[ORIGIN_REQUESTS_HEADER]),
+      isRepeated,
+      originRequests,
       onBehalfOf: this.#onBehalfOf(),
       principal,
       deadlineAtMs: this.#deadline?.atMs,
@@ -134,15 +130,11 @@ export class ObjectQuestions {
   }
 
   #onBehalfOf(): string | undefined {
-    const named = this.#context.request.headers[ON_BEHALF_OF_HEADER];
-    return named !== undefined && this.#isMember(ON_BEHALF_OF_HEADER) ? parseOnBehalfOf(named) : undefined;
+    const { onBehalfOf } = this.#headers;
+    return onBehalfOf !== undefined && this.#isMember(ON_BEHALF_OF_HEADER) ? parseOnBehalfOf(onBehalfOf) : undefined;
   }
 
-  /** Whether a header is set that is ignored unless a member sends it. */
-  #isSetByMember(header: string): boolean {
-    return this.#context.request.headers[header] === "1" && this.#isMember(header);
-  }
-
+  /** Whether a header counts that is ignored unless a member sends it. */
   #isMember(header: string): boolean {
     const { principal, listener, client, refusals } = this.#context;
     return isMembersRequest({ what: header, principal, listener, client: client.address }, refusals);

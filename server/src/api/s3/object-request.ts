@@ -63,8 +63,8 @@ const NO_OVERRIDES: readonly string[] = [];
 
 /** Parses a request of frontcache's own form, or any other. Returns an error of S3 for a request that S3 rejects. */
 export function parseObjectRequest(request: Request, target: ObjectTarget): ObjectRequest | ErrorResponse {
-  const { headers, method, repeated } = request;
-  const conditions = repeated?.conditions ?? parseConditions(headers);
+  const { method, repeated } = request;
+  const conditions = repeated?.conditions ?? parseConditions(request.headers);
   if (repeated !== undefined) repeated.conditions = conditions;
   const parsed = {
     target,
@@ -72,7 +72,7 @@ export function parseObjectRequest(request: Request, target: ObjectTarget): Obje
     isHead: method === "HEAD",
     isPlain: request.isPlain === true,
     conditions,
-    range: repeated === undefined ? parseRange(headers.range) : request.range,
+    range: repeated === undefined ? parseRange(request.headers.range) : request.range,
     requiredVersion: requiredVersion(conditions),
     partNumber: undefined,
     overrides: NO_OVERRIDES,
@@ -84,6 +84,7 @@ export function parseObjectRequest(request: Request, target: ObjectTarget): Obje
   };
   // The fixed form has no query and none of the headers below.
   if (request.isPlain === true) return parsed;
+  const { headers } = request;
   const { query } = target;
   const unsupported = ENCRYPTION_OF_WRITES.find((name) => headers[name] !== undefined);
   if (unsupported !== undefined)

@@ -1,4 +1,4 @@
-import { CacheError, type ObjectRef, TIMEOUT_HEADER } from "@frontcache/proto";
+import { CacheError, type ObjectRef } from "@frontcache/proto";
 import { LinkedAbort } from "@frontcache/proto/runtime";
 import type { HttpContext } from "../http/http-context.js";
 
@@ -12,11 +12,8 @@ export interface Deadline {
   cancel(): void;
 }
 
-/** Returns the deadline of a request that names one. Another form of the header is ignored. */
-export function deadlineOf({ request, clock, signal }: HttpContext, { url }: ObjectRef): Deadline | undefined {
-  const timeout = request.headers[TIMEOUT_HEADER];
-  if (typeof timeout !== "string" || !/^\d{1,9}$/.test(timeout)) return undefined;
-  const timeoutMs = Number(timeout);
+/** Returns the deadline of a request whose client waits so long. */
+export function deadlineOf({ clock, signal }: HttpContext, { url }: ObjectRef, timeoutMs: number): Deadline {
   const abort = new LinkedAbort(signal);
   const message = `${url}: not done within the client's ${timeoutMs} ms`;
   const cancelTimer = clock.after(timeoutMs, () => abort.abort(new CacheError("DEADLINE_EXCEEDED", message)));
