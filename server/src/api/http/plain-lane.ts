@@ -63,16 +63,28 @@ export class PlainLane {
     socket.on("error", this.#onError);
   }
 
-  /** Takes bytes that are valid until it returns. */
-  readonly #onBytes = (bytes: Buffer): void => {
-    const { socket, connection, idleTimeoutMs } = this.#options;
-    if (connection.running) {
-      this.#behind.push(Buffer.from(bytes));
-      this.#behindBytes += bytes.length;
-      if (this.#behindBytes > MAX_BEHIND_BYTES) socket.destroy();
+  /** Takes the first `count` bytes of a buffer, which are valid until it returns. */
+  readonly #onBytes = (buffer: Buffer, count: number): void => {
+    if (this.#options.connection.running) {
+      this.#keepBehind(buffer.subarray(0, count));
       return;
     }
-    const request = this.#repeated?.parse(bytes) ?? this.#parse(bytes);
+    const repeated = this.#repeated?.parse(buffer, count);
+    if (repeated === undefined) this.#take(buffer.subarray(0, count));
+    else this.#answer(repeated);
+  };
+
+  /** Keeps a copy of bytes that arrive during a response. */
+  #keepBehind(bytes: Buffer): void {
+    this.#behind.push(Buffer.from(bytes));
+    this.#behindBytes += bytes.length;
+    if (this.#behindBytes > MAX_BEHIND_BYTES) this.#options.socket.destroy();
+  }
+
+  /** Takes the bytes of a request that repeats none, or of something else. */
+  #take(bytes: Buffer): void {
+    const { socket, idleTimeoutMs } = this.#options;
+    const request = this.#parse(bytes);
     if (request === undefined) {
       if (!this.#begun && ListenerHandshake.begins(bytes)) this.#prove(Buffer.from(bytes));
       else this.#handOver(Buffer.from(bytes));
@@ -82,7 +94,7 @@ export class PlainLane {
     this.#begun = true;
     this.#isPlain = true;
     this.#answer(request);
-  };
+  }
 
   #parse(bytes: Buffer): PlainRequest | undefined {
     const request = this.#options.parse(bytes);
@@ -100,7 +112,7 @@ export class PlainLane {
     prove(first, (rest) => {
       this.#reads.fromStream();
       socket.resume();
-      if (rest.length > 0) this.#onBytes(rest);
+      if (rest.length > 0) this.#onBytes(rest, rest.length);
     });
   }
 

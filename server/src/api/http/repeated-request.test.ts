@@ -78,6 +78,14 @@ describe("a repeated request", () => {
     }
   });
 
+  it("ends with the received bytes, whatever an earlier request has left behind them", () => {
+    for (const first of FORMS) {
+      const [bytes, repeated] = [Buffer.from(first), repeatedOf(first)];
+      expect(repeated.parse(Buffer.concat([bytes, bytes]), bytes.length)).toBeDefined();
+      for (let count = 0; count < bytes.length; count++) expect(repeated.parse(bytes, count)).toBeUndefined();
+    }
+  });
+
   it("never differs from what the bytes alone mean", () => {
     const first = FORMS[0]!;
     const repeated = repeatedOf(first);

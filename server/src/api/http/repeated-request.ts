@@ -45,17 +45,17 @@ export class RepeatedRequest {
     this.#end = header < 0 ? bytes.length : value + range!.length;
   }
 
-  /** The request in these bytes. Undefined: they are another one, or none. */
-  parse(bytes: Buffer): PlainRequest | undefined {
-    if (!this.#isSame(bytes, 0, this.#start, 0)) return undefined;
+  /** The request in the first `count` bytes. Undefined: they are another one, or none. */
+  parse(bytes: Buffer, count = bytes.length): PlainRequest | undefined {
+    if (count < this.#start || !this.#isSame(bytes, 0, this.#start, 0)) return undefined;
     if (this.#start === this.#end) {
-      return bytes.length === this.#bytes.length ? new Repetition(this, this.#request, undefined) : undefined;
+      return count === this.#bytes.length ? new Repetition(this, this.#request, undefined) : undefined;
     }
     const dash = digitsEnd(bytes, this.#start);
     const end = digitsEnd(bytes, dash + 1);
     if (dash === this.#start || bytes[dash] !== DASH || end === dash + 1) return undefined;
     const restBytes = this.#bytes.length - this.#end;
-    if (bytes.length !== end + restBytes || !this.#isSame(bytes, end, restBytes, this.#end)) return undefined;
+    if (count !== end + restBytes || !this.#isSame(bytes, end, restBytes, this.#end)) return undefined;
     // The header is written again from the numbers.
     if (hasLeadingZero(bytes, this.#start, dash) || hasLeadingZero(bytes, dash + 1, end)) return undefined;
     const [first, last] = [numberAt(bytes, this.#start, dash), numberAt(bytes, dash + 1, end)];
@@ -64,7 +64,6 @@ export class RepeatedRequest {
 
   /** Whether `count` bytes from `at` on are those of the remembered request from `from` on. */
   #isSame(bytes: Buffer, at: number, count: number, from: number): boolean {
-    if (bytes.length < at + count) return false;
     const remembered = this.#bytes;
     for (let offset = 0; offset < count; offset++) if (bytes[at + offset] !== remembered[from + offset]) return false;
     return true;
@@ -92,7 +91,10 @@ class Repetition implements PlainRequest {
     this.url = of.url;
     this.isPlain = of.isPlain;
     // As `parseRange`.
-    this.range = numbers === undefined || numbers.last < numbers.first ? undefined : { form: "from", ...numbers };
+    this.range =
+      numbers === undefined || numbers.last < numbers.first
+        ? undefined
+        : { form: "from", first: numbers.first, last: numbers.last };
     this.repeated = repeated;
     this.#of = of;
     this.#numbers = numbers;

@@ -32,8 +32,8 @@ describe("reads into the shared buffer", () => {
     let received = "";
     const accepted = new Promise<Omit<Accepted, "client" | "received">>((resolve) => {
       server.once("connection", (socket) => {
-        const reads = readShared(socket, (bytes) => {
-          received += bytes.toString("latin1");
+        const reads = readShared(socket, (buffer, count) => {
+          received += buffer.toString("latin1", 0, count);
         });
         resolve({ socket, reads });
       });

@@ -1,7 +1,7 @@
 import type { Socket } from "node:net";
 
-/** Takes received bytes, which are valid until it returns. */
-export type OnBytes = (bytes: Buffer) => void;
+/** Takes the first `count` bytes of a buffer, which are valid until it returns. */
+export type OnBytes = (buffer: Buffer, count: number) => void;
 
 /** The bytes that a socket receives, until they become those of its stream. */
 export interface Reads {
@@ -46,9 +46,8 @@ export function readShared(socket: Socket, onBytes: OnBytes): Reads {
   properties[found.buffer] = shared;
   // As with `onread`, reading stops if the callback returns false.
   properties[found.callback] = (count: number): boolean => {
-    const bytes = shared.subarray(0, count);
-    if (isOfStream) return socket.push(Buffer.from(bytes));
-    onBytes(bytes);
+    if (isOfStream) return socket.push(Buffer.from(shared.subarray(0, count)));
+    onBytes(shared, count);
     return true;
   };
   handle.useUserBuffer(shared);
@@ -63,9 +62,10 @@ export function readShared(socket: Socket, onBytes: OnBytes): Reads {
 }
 
 function readStream(socket: Socket, onBytes: OnBytes): Reads {
-  socket.on("data", onBytes);
+  const onData = (bytes: Buffer): void => onBytes(bytes, bytes.length);
+  socket.on("data", onData);
   return {
-    toStream: () => void socket.off("data", onBytes),
-    fromStream: () => void socket.on("data", onBytes),
+    toStream: () => void socket.off("data", onData),
+    fromStream: () => void socket.on("data", onData),
   };
 }

@@ -143,8 +143,16 @@ class ObjectAnswer {
   #readAtOnce({ offset, length }: DirectRange): void {
     const { requiredVersion, range } = this.#request;
     const read = this.#questions.open(requiredVersion, offset, length);
-    if (read instanceof Promise) read.then((opened) => this.#begin(opened, range !== undefined)).catch(this.#fail);
+    if (read instanceof Promise) read.then((opened) => this.#opened(opened), this.#fail);
     else this.#begin(read, range !== undefined);
+  }
+
+  #opened(read: ObjectRead): void {
+    try {
+      this.#begin(read, this.#request.range !== undefined);
+    } catch (error) {
+      this.#fail(error);
+    }
   }
 
   /** Asks for the object's record, then answers without bytes or reads them. */
