@@ -73,6 +73,8 @@ export class HttpConnection implements Dialed {
   #cancelTimer: () => void;
   /** Undefined before it is connected. */
   #socket: Socket | undefined;
+  /** Whether the socket has no TLS. */
+  #isPlain = false;
   /** Undefined: requests go through the stream. */
   #directSend: DirectSend | undefined;
   #call: HttpCall | undefined;
@@ -131,9 +133,9 @@ export class HttpConnection implements Dialed {
    * in the same synchronous step, so it is never one that was closed and reused.
    */
   drain(call: HttpCall, move: (descriptor: number, mostBytes: number) => number): number {
-    if (this.#call !== call || this.#gone || !isShared(this.#next)) return 0;
+    if (this.#call !== call || this.#gone || !this.#isPlain || !isShared(this.#next)) return 0;
     const mostBytes = call.answer.missingBytes;
-    const descriptor = plainDescriptor(this.#socket!);
+    const descriptor = descriptorOf(this.#socket!);
     if (mostBytes === 0 || descriptor < 0) return 0;
     const bytes = move(descriptor, mostBytes);
     if (bytes <= 0) return 0;
@@ -174,7 +176,8 @@ export class HttpConnection implements Dialed {
   opened(socket: Socket): void {
     if (this.#gone) return;
     this.#socket = socket;
-    this.#directSend = "encrypted" in socket ? undefined : this.#options.directSend?.(socket);
+    this.#isPlain = !("encrypted" in socket);
+    this.#directSend = this.#isPlain ? this.#options.directSend?.(socket) : undefined;
     if (this.#preamble === undefined) this.#begin("");
     else socket.write(this.#preamble.hello, "latin1");
   }
@@ -329,9 +332,8 @@ function isShared(buffer: Uint8Array): boolean {
   return buffer === anywhere || buffer === probe;
 }
 
-/** The descriptor of a socket; -1: it is closed, or encrypted. */
-function plainDescriptor(socket: Socket): number {
-  if ("encrypted" in socket) return -1;
+/** The descriptor of a socket; -1: it is closed. */
+function descriptorOf(socket: Socket): number {
   const { _handle: handle } = socket as unknown as { _handle?: { readonly fd?: number } | null };
   return handle?.fd ?? -1;
 }
