@@ -76,8 +76,11 @@ describe("the authentication of a connection", () => {
     const nothing = { url: "/b/k", headers: {} };
     for (let time = 0; time < 3; time++) expect(authentication.authenticate(nothing)).toMatchObject({ method: "anonymous" });
     expect(asked).toBe(1);
+    const presigned = { url: "/b/k?X-Amz-Signature=0", headers: {} };
+    expect(authentication.known(presigned)).toBeUndefined();
+    expect(() => authentication.authenticate(presigned)).toThrow("missing or unknown token");
     expect(authentication.authenticate({ url: "/b/k", headers: { authorization: "Bearer a" } })).toMatchObject({ name: "ada" });
-    expect(() => authentication.authenticate({ url: "/b/k?X-Amz-Signature=0", headers: {} })).toThrow("missing or unknown token");
+    expect(() => authentication.authenticate(presigned)).toThrow("missing or unknown token");
     expect(authentication.authenticate(nothing)).toMatchObject({ method: "anonymous" });
     const before = asked;
     authenticator.revision++;
