@@ -3,11 +3,13 @@ import type { Origin } from "@frontcache/server";
 import {
   type Cache,
   HomeChanges,
+  hidden,
   type ManualClock,
   type ObjectRead,
   ObjectRecords,
   ObjectWrites,
   type ReadRequest,
+  replaced,
   Standstill,
   wrap,
 } from "@frontcache/server/testing";
@@ -49,30 +51,32 @@ export const breakableVersionRules: Readonly<Record<string, BrokenRules>> = {
   "write-reported": { patch: () => replaced(ObjectWrites.prototype, "report", async () => {}) },
   /** No second member knows of a write that the home runs itself, or whose outcome is unknown. */
   "write-announced": { patch: unannouncedWrites },
-  /** A member that enters the list takes nothing over from those that decided about its objects. */
-  "entry-taken-over": { patch: () => replaced(HomeChanges.prototype, "started", () => []) },
+  /** A member that others saw leave and return is not told. */
+  "return-noticed": { patch: () => hidden(HomeChanges.prototype, "retainedFor", []) },
+  /** A member that enters the list takes nothing over from those that decided about its objects, reminded or not. */
+  "entry-taken-over": { patch: withoutTakeOvers },
 };
 
 /** What the runs are about that find a broken rule. Absent: everything that can happen. */
 export const subjectsOfRules: Readonly<Record<string, Subject>> = {
   ...Object.fromEntries(Object.keys(breakableVersionRules).map((rule) => [rule, "versions" as const])),
   "observation-date": "overtaken",
+  "return-noticed": "divided",
   "write-reported": "writes",
   "write-announced": "writes",
   "entry-taken-over": "writes",
 };
 
-/** Replaces a method of a class; the returned function puts it back. */
-function replaced<Class extends object, Name extends keyof Class>(of: Class, name: Name, by: Class[Name]): () => void {
-  const before = of[name];
-  of[name] = by;
-  return () => {
-    of[name] = before;
-  };
-}
-
 /** As long as leases of versions are. */
 const LEASE_MS = 600;
+
+function withoutTakeOvers(): () => void {
+  const ends = [
+    replaced(HomeChanges.prototype, "started", () => []),
+    replaced(HomeChanges.prototype, "takeOverFrom", () => undefined),
+  ];
+  return () => ends.forEach((end) => void end());
+}
 
 function withoutRejections(calls: ObjectCalls): ObjectCalls {
   return {

@@ -2,6 +2,7 @@ import { type ManualClock, rampBytes } from "@frontcache/server/testing";
 import { Chance } from "../seeded-random.js";
 import { ClusterReaders } from "./cluster-readers.js";
 import { type Action, requestOf, type Step, versionBack, wantedOf } from "./cluster-steps.js";
+import { PARTITION_FELT_MS } from "./cluster-troubles.js";
 import { ClusterWriters } from "./cluster-writers.js";
 import { FailingReads } from "./failing-reads.js";
 import { HEARD_WITHIN_MS } from "./member-lists.js";
@@ -43,6 +44,9 @@ export interface RunReport {
 
 /** How long everything may take to come to its end once all trouble is over. */
 const REST_MS = 30_000;
+
+/** Longer than members wait for the confirmation of one that is not in their list any more. */
+const UNLISTED_MS = 66_000;
 
 /** Longer than most bodies that are written, which have up to 20,480 bytes; all copies at a time share as much memory. */
 const TEE_WRITES_BYTES = 16 * 1024;
@@ -170,6 +174,9 @@ class ClusterRun {
       case "distance":
         cluster.troubles.distance(step, step.forMs);
         break;
+      case "unlist":
+        await this.#unlist(step.member);
+        break;
       case "weather":
         cluster.troubles.weather(step, step.forMs);
         break;
@@ -254,6 +261,16 @@ class ClusterRun {
     troubles.schedule(diesAfterMs, () => this.#cluster.crash(place, { silently: false, backAfterMs, flips: 0 }));
     this.#poll({ url, everyMs: 100, times: takenWithinMs / 100 });
     await pass(this.time, takenWithinMs);
+  }
+
+  /** All others take over from a member that notices nothing. Ends when no read may be old any more because of that. */
+  async #unlist(member: number): Promise<void> {
+    const cluster = this.#cluster;
+    const place = cluster.servingAt(member);
+    if (place === undefined || cluster.serving.length <= 1) return;
+    cluster.unlist(place, UNLISTED_MS);
+    for (const url of URLS) this.#poll({ url, everyMs: 2_000, times: UNLISTED_MS / 2_000 });
+    await pass(this.time, UNLISTED_MS + cluster.ages.revalidateAfterMs + 2 * PARTITION_FELT_MS);
   }
 
   /** An object is asked for again and again for a while. */

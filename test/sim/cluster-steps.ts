@@ -91,6 +91,8 @@ export type Action =
     }
   | { readonly kind: "leave"; readonly member: number; readonly backAfterMs: number }
   | { readonly kind: "freeze"; readonly member: number; readonly forMs: number }
+  /** All others see a member leave and return, for so long that they take over without its confirmation. It sees neither. */
+  | { readonly kind: "unlist"; readonly member: number }
   | { readonly kind: "deafen"; readonly member: number; readonly forMs: number }
   | { readonly kind: "jump"; readonly member: number; readonly byMs: number }
   | { readonly kind: "rest" };

@@ -10,7 +10,7 @@ const ORIGIN_FELT_MS = 1_500;
 /** How long the loss of a member may be felt after its return. */
 const LOSS_FELT_MS = 2_000;
 /** How long after its end, and the age of a record, a partition may be felt: members find each other again. */
-const PARTITION_FELT_MS = 2_000;
+export const PARTITION_FELT_MS = 2_000;
 
 export interface ClusterTroublesOptions {
   readonly time: ManualClock;

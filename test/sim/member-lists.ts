@@ -26,7 +26,7 @@ export class MemberLists {
   /** The members as they are, and the one that reads the list among them. */
   of(reader: Place): ReturnType<Membership["toMessage"]> {
     return this.#list(
-      this.#options.places.filter((place) => place.serves || place === reader),
+      this.#options.places.filter((place) => (place.serves && !place.isUnlisted) || place === reader),
       reader,
     );
   }
@@ -36,7 +36,7 @@ export class MemberLists {
     const { places, chance } = this.#options;
     const isReady = chance.below(2) === 0 || !places.some(({ serves }) => serves);
     return this.#list(
-      places.filter((place) => place.serves || (isReady && place === reader)),
+      places.filter((place) => (place.serves && !place.isUnlisted) || (isReady && place === reader)),
       reader,
     );
   }

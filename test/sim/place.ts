@@ -20,6 +20,8 @@ export interface Place {
   setBacks: { readonly byMs: number; readonly untilMs: number; restarted: boolean }[];
   /** It hears of no new list until then. */
   deafUntilMs: number;
+  /** The lists of others do not have it. */
+  isUnlisted: boolean;
   lives: number;
 }
 
@@ -35,6 +37,7 @@ export function newPlace(name: string, chance: Chance, time: ManualClock): Place
     wallOffsetMs: 0,
     setBacks: [],
     deafUntilMs: 0,
+    isUnlisted: false,
     lives: 0,
   };
 }

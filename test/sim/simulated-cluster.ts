@@ -132,6 +132,19 @@ export class SimulatedCluster {
     place.deafUntilMs = this.time.monotonicMs() + forMs;
   }
 
+  /** All others see a member leave their lists and return after a while. It sees neither. */
+  unlist(place: Place, forMs: number): void {
+    const { troubles } = this;
+    const end = troubles.lost(place.name, troubles.partitions);
+    place.isUnlisted = true;
+    this.#lists.tellAll();
+    troubles.untilCalm(forMs, () => {
+      place.isUnlisted = false;
+      this.#lists.tellAll();
+      end();
+    });
+  }
+
   /** A member's wall clock jumps. */
   jump(place: Place, byMs: number): void {
     place.wallOffsetMs += byMs;

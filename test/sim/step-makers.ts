@@ -150,6 +150,7 @@ const makers = {
     backAfterMs: chance.pick([20, 200, 500, 900]),
     flips: 0,
   }),
+  unlist: (chance) => ({ kind: "unlist", member: chance.below(5) }),
   deafen: (chance) => ({ kind: "deafen", member: chance.below(5), forMs: chance.below(3_000) }),
   jump: (chance) => ({ kind: "jump", member: chance.below(5), byMs: chance.below(8_000) - 4_000 }),
   rest: () => ({ kind: "rest" }),
@@ -237,7 +238,7 @@ const partitioned: Mix = { ...versions, origin: 0, cut: 0.7, weather: 0.7 };
 const overtaken: Mix = { read: 12, clientRead: 6, http: 16, put: 14, poll: 10, lateAnswers: 6 };
 
 /** Members of a network that is divided in two, whose lists differ when they start. */
-const divided: Mix = { read: 4, http: 30, stat: 1, put: 12, delete: 2, poll: 8, divide: 2, distance: 2, rest: 0.2 };
+const divided: Mix = { read: 4, http: 30, stat: 1, put: 12, delete: 2, poll: 8, divide: 2, distance: 2, unlist: 0.3, rest: 0.2 };
 
 /** Objects that are written and deleted through members, while members come, go and stand still. */
 const writes: Mix = {

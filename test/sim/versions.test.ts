@@ -58,6 +58,7 @@ const foundBy: Record<string, number> = {
   "write-reported": 1,
   "write-announced": 15,
   "entry-taken-over": 46,
+  "return-noticed": 6,
 };
 
 describe("a rule about versions that is broken on purpose", () => {

@@ -292,6 +292,8 @@ export interface HandOverRequest {
   hash: string;
   /** the sender decides in place of this member, which does not answer it; empty: the sender is the home */
   home: string;
+  /** nothing is to be handed over: the sender decides about objects of the receiver, which has not taken them over */
+  retains?: boolean | undefined;
 }
 
 export interface HandedOverRecord {
@@ -3213,7 +3215,7 @@ export const VersionChangedResponse: MessageFns<VersionChangedResponse> = {
 };
 
 function createBaseHandOverRequest(): HandOverRequest {
-  return { name: "", hash: "", home: "" };
+  return { name: "", hash: "", home: "", retains: undefined };
 }
 
 export const HandOverRequest: MessageFns<HandOverRequest> = {
@@ -3226,6 +3228,9 @@ export const HandOverRequest: MessageFns<HandOverRequest> = {
     }
     if (message.home !== "") {
       writer.uint32(26).string(message.home);
+    }
+    if (message.retains !== undefined) {
+      writer.uint32(32).bool(message.retains);
     }
     return writer;
   },
@@ -3267,6 +3272,14 @@ export const HandOverRequest: MessageFns<HandOverRequest> = {
             message.home = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.retains = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3287,6 +3300,7 @@ export const HandOverRequest: MessageFns<HandOverRequest> = {
     message.name = object.name ?? "";
     message.hash = object.hash ?? "";
     message.home = object.home ?? "";
+    message.retains = object.retains ?? undefined;
     return message;
   },
 };

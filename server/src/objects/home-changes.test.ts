@@ -340,6 +340,31 @@ describe("a member that took over without a confirmation, because it could not r
   });
 });
 
+describe("a member that others saw leave the list and return, while it noticed nothing", () => {
+  it("takes over from them, which decided about its objects without its confirmation", async () => {
+    const [a, b, c] = await homes.startAll("a", "b", "c");
+    const ref = objectOf(listOf("a", "b", "c"), "a", "b");
+    const others = [b!, c!];
+    objects.put(ref.url, "one");
+    await a!.current(ref);
+    for (const member of others) member.update(listOf("b", "c"));
+    await eventually(() => {
+      clock.advance(1_000);
+      expect([a!, b!].map((member) => member.homes.decides(ref.url))).toEqual([true, true]);
+    });
+    const newer = objects.put(ref.url, "two");
+    expect((await homes.whileTimePasses(b!.current(ref))).info.version).toBe(newer);
+    for (const member of others) member.update(listOf("a", "b", "c"));
+    expect(b!.homes.decides(ref.url)).toBe(true);
+    await eventually(() => {
+      clock.advance(50);
+      expect(b!.homes.decides(ref.url)).toBe(false);
+    });
+    expect((await homes.whileTimePasses(a!.current(ref))).info.version).toBe(newer);
+    expect(a!.homes.decides(ref.url)).toBe(true);
+  });
+});
+
 describe("a member that starts together with others", () => {
   it("decides about an object when the member has confirmed that was the home of all objects before", async () => {
     const a = await homes.start("a", listOf("a"));

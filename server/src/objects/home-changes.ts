@@ -129,6 +129,21 @@ export class HomeChanges {
   }
 
   /**
+   * Another member decides about objects of this one, which has not noticed that it was not in the list for a while. Undefined: it is
+   * taking over from that member.
+   */
+  takeOverFrom(name: string): TakeOver | undefined {
+    const from = this.#current.member(name);
+    const isBegun = [...this.#takeOvers].some((takeOver) => takeOver.from.name === name && takeOver.before === undefined);
+    return from === undefined || isBegun ? undefined : this.#begin({ from, before: undefined, covers: () => true });
+  }
+
+  /** Members that became the homes of objects of this one and have not taken over. */
+  get retainedFor(): MemberInfo[] {
+    return this.#current.members.filter(({ name }) => this.#retained.has(name));
+  }
+
+  /**
    * This member shuts down, and other members cannot ask it any more. It decides about nothing: they substitute for it, while its last
    * reads still run. Those ask the next member on the ring.
    */

@@ -2,6 +2,7 @@ import {
   CacheError,
   type HandedOverRecord,
   type HandOverRequest,
+  type MemberInfo,
   type Membership,
   recordFromMessage,
   recordToMessage,
@@ -18,6 +19,9 @@ import type { Peers } from "./peers.js";
 const SOON_MS = 50;
 const SOON_FOR_MS = 500;
 const EVERY_MS = 200;
+/** When, and how often, a home that has not taken over is reminded. One that has noticed a change of the list takes over before. */
+const REMIND_AFTER_MS = 1_000;
+const REMIND_EVERY_MS = 5_000;
 /** How long a call may take. */
 const CALL_MS = 5_000;
 /** A member that answers without confirming for so long has another list for good: a network partition. */
@@ -45,8 +49,10 @@ export interface TakeOversOptions {
 export class TakeOvers {
   readonly #options: TakeOversOptions;
   readonly #running = new Set<Promise<void>>();
-  /** Takeovers that have ended without a confirmation, while the other member may still decide. */
+  /** Takeovers that have ended without a confirmation, while the other member may still decide, and reminders. */
   readonly #unconfirmed = new Set<Promise<void>>();
+  /** Names of homes that are reminded to take over. */
+  readonly #reminded = new Set<string>();
 
   constructor(options: TakeOversOptions) {
     this.#options = options;
@@ -56,6 +62,7 @@ export class TakeOvers {
   update(list: Membership): void {
     const { changes, decided } = this.#options;
     for (const takeOver of changes.update(list)) this.#start(takeOver);
+    for (const { name } of changes.retainedFor) if (!this.#reminded.has(name)) track(this.#unconfirmed, this.#remind(name));
     // If this member does not decide about an object any more, its leases end.
     void decided.release((url) => changes.decider(url) !== "here");
   }
@@ -89,12 +96,16 @@ export class TakeOvers {
    * If the other member decides in place of a home that is gone, this one stops deciding about the objects of that home.
    */
   async handOver(
-    { name, hash, home: gone }: HandOverRequest,
+    { name, hash, home: gone, retains }: HandOverRequest,
     send: (records: HandedOverRecord[]) => Promise<void>,
   ): Promise<boolean> {
     const { changes, decided, records, peers, clock } = this.#options;
     const { current } = changes;
-    if (hash !== current.hash || !changes.mayHandOver) return false;
+    if (hash === current.hash && retains === true) {
+      const takeOver = changes.takeOverFrom(name);
+      if (takeOver !== undefined) this.#start(takeOver);
+    }
+    if (hash !== current.hash || retains === true || !changes.mayHandOver) return false;
     if (gone !== "") {
       // The other member asks the origin before it decides: it needs no records.
       if (changes.released(gone)) await decided.release((url) => changes.decider(url) !== "here");
@@ -170,6 +181,33 @@ export class TakeOvers {
       if (!(await untilAborted(this.#ask(takeOver, received), signal).catch(() => false))) continue;
       await this.#expireOthers(takeOver, received);
       return;
+    }
+  }
+
+  /**
+   * Reminds a member to take over the objects about which this one decides, as long as it has not:
+   * 1. All others see M leave the list and take over from it, after a while without its confirmation. M sees nothing of that.
+   * 2. M returns to their lists. Each of them decides until M has taken over, as after a start.
+   * 3. M does not take over, because its own list has not changed. It is told.
+   */
+  async #remind(name: string): Promise<void> {
+    const { peers, changes, clock, signal } = this.#options;
+    const retained = (): MemberInfo | undefined => changes.retainedFor.find((member) => member.name === name);
+    this.#reminded.add(name);
+    try {
+      await sleep(clock, REMIND_AFTER_MS, signal);
+      for (let home = retained(); home !== undefined; home = retained()) {
+        const call = peers.call(name, signal, CALL_MS);
+        const request = { name: peers.self.name, hash: changes.current.hash, home: "", retains: true };
+        const asked = peers.connections.objects.handOver(home, request, () => {}, call).finally(() => call.end());
+        await untilAborted(
+          asked.catch(() => false),
+          signal,
+        );
+        await sleep(clock, REMIND_EVERY_MS, signal);
+      }
+    } finally {
+      this.#reminded.delete(name);
     }
   }
 

@@ -4,6 +4,7 @@ import { ValueBlocks } from "../values/value-blocks.js";
 import { ValueEntries } from "../values/value-entries.js";
 import { Placement } from "../values/value-members.js";
 import { ValueSync } from "../values/value-sync.js";
+import { hidden, replaced } from "./replaced.js";
 
 /** A rule about values that can be broken on purpose. */
 export interface BreakableRule {
@@ -88,19 +89,3 @@ function mixed(): () => void {
 
 /** Bytes of a block that are of the right version. */
 const BEGINNING_BYTES = 10;
-
-/** Replaces a property of a class by a value; the returned function puts it back. */
-function hidden<Class extends object>(of: Class, name: keyof Class, by: unknown): () => void {
-  const before = Object.getOwnPropertyDescriptor(of, name)!;
-  Object.defineProperty(of, name, { configurable: true, get: () => by });
-  return () => void Object.defineProperty(of, name, before);
-}
-
-/** Replaces a method of a class; the returned function puts it back. */
-function replaced<Class extends object, Name extends keyof Class>(of: Class, name: Name, by: Class[Name]): () => void {
-  const before = of[name];
-  of[name] = by;
-  return () => {
-    of[name] = before;
-  };
-}

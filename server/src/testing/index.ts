@@ -116,6 +116,7 @@ export * from "./origin/ramp.js";
 export * from "./origin/requests.js";
 export * from "./other-members.js";
 export * from "./raw-client.js";
+export * from "./replaced.js";
 export * from "./settings-table.js";
 export * from "./signing-issuer.js";
 export { silentLog, silentRouting } from "./silent-ports.js";
