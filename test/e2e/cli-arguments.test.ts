@@ -98,8 +98,8 @@ describe("a command line", () => {
     expect(await run(args)).toMatchObject({ exitCode: 2, stderr: expect.stringMatching(line) });
   });
 
-  it("lists global options in --help and accepts them before the command", async () => {
-    expect((await run(["--help"])).stdout).toMatch(/--endpoint <host:port\|unix:\/path>[\s\S]*--tls-ca <path>/);
+  it("lists commands, then global options in --help and accepts these before the command", async () => {
+    expect((await run(["--help"])).stdout).toMatch(/ serve [\s\S]*--endpoint <host:port\|unix:\/path>[\s\S]*--tls-ca <path>/);
     const { exitCode, stdout } = await run(["--json", "version"]);
     expect([exitCode, JSON.parse(stdout)]).toEqual([0, expect.objectContaining({ node: process.versions.node })]);
   });

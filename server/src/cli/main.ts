@@ -1,5 +1,5 @@
 import { logVerbosity, setLogVerbosity } from "@grpc/grpc-js";
-import { Command, CommanderError } from "commander";
+import { Command, CommanderError, Help } from "commander";
 import { packageVersion } from "../config/package-version.js";
 import { addBench } from "./bench.js";
 import { addClientOptions } from "./client-options.js";
@@ -71,6 +71,7 @@ Exit codes: ${exitCodeText}.`,
     )
     .helpCommand("help [command]", "show help for a command")
     .helpOption("-h, --help", "show help")
+    .configureHelp({ formatHelp: withCommandsFirst })
     .enablePositionalOptions()
     .hook("preAction", (_, command) => giveGlobalOptions(program, command))
     .exitOverride()
@@ -92,6 +93,15 @@ Exit codes: ${exitCodeText}.`,
   addVersion(program);
   addCompletion(program);
   return program;
+}
+
+/** Lists the commands before the options, which commands that connect to a member share. */
+function withCommandsFirst(command: Command, help: Help): string {
+  const sections = Help.prototype.formatHelp.call(help, command, help).trimEnd().split("\n\n");
+  const commands = sections.findIndex((section) => section.startsWith("Commands:"));
+  const options = sections.findIndex((section) => section.startsWith("Options:"));
+  if (commands > options) sections.splice(options, 0, ...sections.splice(commands, 1));
+  return `${sections.join("\n\n")}\n`;
 }
 
 /** Gives a command the options written before its name. An option after the name wins. Throws a UsageError for an unknown one. */
