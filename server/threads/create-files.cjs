@@ -1,4 +1,4 @@
-// A thread that creates small files, for file-creator.ts. Plain CommonJS beside the sources and the build, so that both find it at
+// A thread that creates and removes small files, for file-creator.ts. Plain CommonJS beside the sources and the build, so that both find it at
 // the same place. It blocks in system calls: each costs a fraction of a call in the thread pool.
 const fs = require("node:fs");
 const { parentPort, workerData } = require("node:worker_threads");
@@ -28,7 +28,17 @@ function create(path, pieces, start) {
   }
 }
 
-parentPort.on("message", ({ files, closed }) => {
+/** Returns the failure; undefined: none. */
+function remove(path) {
+  try {
+    fs.unlinkSync(path);
+    return undefined;
+  } catch ({ code, message }) {
+    return { code, message };
+  }
+}
+
+parentPort.on("message", ({ files, closed, removed }) => {
   let start = 0;
   const created = [];
   for (let i = 0; i < files.length; i += 2) {
@@ -47,6 +57,6 @@ parentPort.on("message", ({ files, closed }) => {
       // The descriptor is closed all the same.
     }
   }
-  parentPort.postMessage(created);
+  parentPort.postMessage({ created, removed: removed.map(remove) });
 });
 parentPort.postMessage("ready");

@@ -19,13 +19,17 @@ export class BlockFileWriter {
 
   /**
    * Creates a block's file at `path`: its segments, then the footer, which marks the file as complete. After an error, an incomplete file
-   * may remain.
+   * may remain. `isUrgent`: as of `Disk.create`.
    */
-  create({ volume }: CachedBlock, path: string, segments: readonly FilledSegment[], footer: Buffer): Promise<DiskFile> {
+  create(
+    { volume }: CachedBlock,
+    path: string,
+    { segments, footer, isUrgent }: { segments: readonly FilledSegment[]; footer: Buffer; isUrgent: boolean },
+  ): Promise<DiskFile> {
     const pieces = adjacent(segments).map((run) => this.#piece(run));
     pieces.push({ position: this.#geometry.blockBytes, sources: [footer] });
     if (segments.length > 1) return this.#createByPieces(volume, path, pieces);
-    const create = (): Promise<DiskFile> => this.#disk.create(path, pieces);
+    const create = (): Promise<DiskFile> => this.#disk.create(path, pieces, isUrgent);
     const isBatched = this.#disk.createsInThread?.(path, pieces) === true;
     return isBatched ? volume.gate.runBatched(create, close) : volume.gate.run(create, close);
   }

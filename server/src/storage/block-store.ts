@@ -247,11 +247,17 @@ export class BlockStore {
 
   /**
    * Writes segments into the block's file, except those that are cached already. Calls for one block take effect in order.
-   * Resolves with true if all are cached now; with false if they are not and nothing else has changed. Never rejects.
+   * Resolves with true if all are cached now; with false if they are not and nothing else has changed. `isUrgent`: as of `Disk.create`.
+   * Never rejects.
    */
-  write(block: BlockDescription, segments: readonly FilledSegment[], reservation: Reservation): Promise<boolean> {
+  write(
+    block: BlockDescription,
+    segments: readonly FilledSegment[],
+    reservation: Reservation,
+    isUrgent = false,
+  ): Promise<boolean> {
     if (this.#closed || !(reservation instanceof VolumeReservation)) return Promise.resolve(false);
-    return this.#writer.write(block, segments, reservation).catch((error: unknown) => {
+    return this.#writer.write(block, segments, { reservation, isUrgent }).catch((error: unknown) => {
       const { url, offset } = block.id;
       this.#options.log.error({ event: "write-failed", url, offset, err: error }, "cannot write a block file");
       return false;

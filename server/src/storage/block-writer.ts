@@ -34,6 +34,7 @@ interface PendingWrite {
   readonly described: BlockDescription;
   readonly segments: readonly FilledSegment[];
   readonly reservation: VolumeReservation;
+  readonly isUrgent: boolean;
   readonly settle: (kept: boolean) => void;
   readonly fail: (error: unknown) => void;
 }
@@ -66,11 +67,17 @@ export class BlockWriter {
   }
 
   /** As `BlockStore.write`. */
-  write(described: BlockDescription, segments: readonly FilledSegment[], reservation: VolumeReservation): Promise<boolean> {
+  write(
+    described: BlockDescription,
+    segments: readonly FilledSegment[],
+    { reservation, isUrgent }: Pick<PendingWrite, "reservation" | "isUrgent">,
+  ): Promise<boolean> {
     const { id, info } = described;
     const expected = segmentCount(blockLength(id.offset, info.objectSize, this.#options.geometry), this.#options.geometry);
     if (segments.some((segment) => segment.index >= expected)) return Promise.resolve(false);
-    return new Promise((settle, fail) => this.#enqueue(blockKey(id), { described, segments, reservation, settle, fail }));
+    return new Promise((settle, fail) =>
+      this.#enqueue(blockKey(id), { described, segments, reservation, isUrgent, settle, fail }),
+    );
   }
 
   /** Removes a segment from the file. The table has dropped it already. */
@@ -182,10 +189,10 @@ export class BlockWriter {
   /** Writes one after the other until the block has a file; then all remaining ones together. */
   async #writeTogether(writes: readonly PendingWrite[]): Promise<void> {
     for (let next = 0; next < writes.length; next++) {
-      const { described, segments, reservation, settle } = writes[next]!;
-      const block = this.#options.index.get(described.id);
+      const write = writes[next]!;
+      const block = this.#options.index.get(write.described.id);
       if (block !== undefined) return this.#append(block, writes.slice(next));
-      settle(await this.#create(described, segments, reservation));
+      write.settle(await this.#create(write));
     }
   }
 
@@ -193,11 +200,7 @@ export class BlockWriter {
    * Writes a new block: its segments, then the footer, then the index. Without its footer, a file is no block: readers on this
    * host ignore it, and the next start removes it.
    */
-  async #create(
-    described: BlockDescription,
-    segments: readonly FilledSegment[],
-    reservation: VolumeReservation,
-  ): Promise<boolean> {
+  async #create({ described, segments, reservation, isUrgent }: PendingWrite): Promise<boolean> {
     const { id, info, createdAtMs } = described;
     const { geometry, clock, index, files, remover } = this.#options;
     const { volume } = reservation;
@@ -216,7 +219,7 @@ export class BlockWriter {
     try {
       const directory = blockDirectory(volume.path, digest);
       if (!this.#directories.has(directory)) await this.#makeDirectory(volume, directory);
-      file = await this.#file.create(block, path, segments, footer);
+      file = await this.#file.create(block, path, { segments, footer, isUrgent });
     } catch (error) {
       reservation.putBack(bytes);
       this.#directories.clear();

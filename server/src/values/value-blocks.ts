@@ -102,7 +102,7 @@ export class ValueBlocks {
       try {
         const info = { version: id.version, objectSize: blockLength };
         const filled = { index: segment, bytes, crc: crc32(bytes) };
-        if (await this.#store.write({ id, info, createdAtMs: 0 }, [filled], reservation)) return;
+        if (await this.#store.write({ id, info, createdAtMs: 0 }, [filled], reservation, true)) return;
       } finally {
         reservation.release();
       }

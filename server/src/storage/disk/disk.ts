@@ -76,12 +76,15 @@ export interface Disk {
   open(path: string, mode: "read" | "update"): Promise<DiskFile>;
   /**
    * Creates a file and writes its pieces, one after the other. Rejects with EEXIST if the path exists. After any other error, the
-   * file may exist with some of its bytes.
+   * file may exist with some of its bytes. `isUrgent`: somebody waits for it; otherwise it may wait a few milliseconds for others.
    */
-  create(path: string, pieces: readonly FilePiece[]): Promise<DiskFile>;
+  create(path: string, pieces: readonly FilePiece[], isUrgent?: boolean): Promise<DiskFile>;
   /** Whether `create`, called now, has a thread of its own create the file, together with others. Absent: it never has. */
   createsInThread?(path: string, pieces: readonly FilePiece[]): boolean;
-  remove(path: string): Promise<void>;
+  /** `isSmall`: it may wait a few milliseconds for others. */
+  remove(path: string, isSmall?: boolean): Promise<void>;
+  /** Whether `remove`, called now for a small file, has a thread of its own remove it, together with others. Absent: it never has. */
+  removesInThread?(path: string): boolean;
   /** Returns the sorted names in a directory. */
   list(directory: string): Promise<string[]>;
   /** Creates a directory with its parents; succeeds if it exists. */

@@ -1,4 +1,4 @@
-import fs, { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import fs, { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
@@ -46,7 +46,7 @@ function pieces(seed: number): FilePiece[] {
 async function untilThreadWorks(): Promise<void> {
   for (let n = 0; ; n++) {
     const path = join(directory, `warm-up-${n}`);
-    const file = await creator.create(path, []);
+    const file = await creator.create(path, [], false);
     await file.close();
     if (!otherwise.includes(path)) return;
     await new Promise(setImmediate);
@@ -59,7 +59,7 @@ describe("a thread that creates small files", () => {
     otherwise = [];
     const paths = Array.from({ length: 300 }, (_, n) => join(directory, `${n}`));
     expect(creator.usesThread(pieces(0))).toBe(true);
-    const files = await Promise.all(paths.map((path, n) => creator.create(path, pieces(n))));
+    const files = await Promise.all(paths.map((path, n) => creator.create(path, pieces(n), false)));
     expect(otherwise).toEqual([]);
     for (const [n, path] of paths.entries()) {
       const bytes = readFileSync(path);
@@ -74,10 +74,10 @@ describe("a thread that creates small files", () => {
     await untilThreadWorks();
     writeFileSync(join(directory, "taken"), "");
     const results = await Promise.allSettled([
-      creator.create(join(directory, "a"), pieces(1)),
-      creator.create(join(directory, "taken"), pieces(2)),
-      creator.create(join(directory, "missing", "b"), pieces(3)),
-      creator.create(join(directory, "c"), pieces(4)),
+      creator.create(join(directory, "a"), pieces(1), false),
+      creator.create(join(directory, "taken"), pieces(2), false),
+      creator.create(join(directory, "missing", "b"), pieces(3), false),
+      creator.create(join(directory, "c"), pieces(4), false),
     ]);
     const codes = results.map((result) => (result.status === "rejected" ? result.reason.code : "created"));
     expect(codes).toEqual(["created", "EEXIST", "ENOENT", "created"]);
@@ -90,7 +90,9 @@ describe("a thread that creates small files", () => {
 
   it("gives open descriptors that its end does not close, and closes them when asked", async () => {
     await untilThreadWorks();
-    const [kept, closed] = await Promise.all(["a", "b"].map((name, n) => creator.create(join(directory, name), pieces(n))));
+    const [kept, closed] = await Promise.all(
+      ["a", "b"].map((name, n) => creator.create(join(directory, name), pieces(n), false)),
+    );
     await closed!.close();
     expect(() => fs.fstatSync(closed!.fd!)).toThrow(/EBADF/);
     creator.close();
@@ -105,7 +107,7 @@ describe("a thread that creates small files", () => {
     try {
       // Later than any time that was measured before.
       vi.advanceTimersByTime(1e9);
-      const create = (name: string) => creator.create(join(directory, name), pieces(1));
+      const create = (name: string) => creator.create(join(directory, name), pieces(1), false);
       const first = await create("first");
       expect(vi.getTimerCount()).toBe(0);
       const others = [create("second"), create("third")];
@@ -120,15 +122,46 @@ describe("a thread that creates small files", () => {
     }
   }, 20_000);
 
+  it("creates a file that somebody waits for at once, with those that wait", async () => {
+    await untilThreadWorks();
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance"] });
+    try {
+      vi.advanceTimersByTime(1e9);
+      const create = (name: string, isUrgent: boolean) => creator.create(join(directory, name), pieces(1), isUrgent);
+      const first = await create("first", false);
+      const files = [first, ...(await Promise.all([create("second", false), create("third", true)]))];
+      expect(vi.getTimerCount()).toBe(0);
+      const closed = files.map((file) => file.close());
+      vi.advanceTimersByTime(1_000);
+      await Promise.all(closed);
+    } finally {
+      vi.useRealTimers();
+    }
+  }, 20_000);
+
+  it("removes files, and rejects with the system's error for the one that it belongs to", async () => {
+    await untilThreadWorks();
+    for (const name of ["a", "b"]) writeFileSync(join(directory, name), "");
+    const unlinks = vi.spyOn(fs, "unlink");
+    const results = await Promise.allSettled(["a", "missing", "b"].map((name) => creator.remove(join(directory, name))));
+    const codes = results.map((result) => (result.status === "rejected" ? result.reason.code : "removed"));
+    expect(codes).toEqual(["removed", "ENOENT", "removed"]);
+    expect(existsSync(join(directory, "a"))).toBe(false);
+    expect(unlinks).not.toHaveBeenCalled();
+    unlinks.mockRestore();
+    creator.close();
+    await expect(creator.remove(join(directory, "b"))).rejects.toMatchObject({ code: "ENOENT" });
+  });
+
   it("leaves large files, and all files after it was closed, to the thread pool", async () => {
     await untilThreadWorks();
     otherwise = [];
     const large = [{ position: 0, sources: [testBytes(0, 100_000)] }];
     expect(creator.usesThread(large)).toBe(false);
-    await creator.create(join(directory, "large"), large);
+    await creator.create(join(directory, "large"), large, false);
     creator.close();
     expect(creator.usesThread(pieces(0))).toBe(false);
-    await creator.create(join(directory, "small"), pieces(0));
+    await creator.create(join(directory, "small"), pieces(0), false);
     expect(otherwise).toEqual([join(directory, "large"), join(directory, "small")]);
   });
 });

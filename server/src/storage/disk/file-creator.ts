@@ -1,4 +1,4 @@
-import { close } from "node:fs";
+import { close, unlink } from "node:fs";
 import { Worker } from "node:worker_threads";
 import { type DiskFile, type FilePiece, systemError } from "./disk.js";
 
@@ -7,6 +7,7 @@ interface Request {
   readonly path: string;
   readonly pieces: readonly FilePiece[];
   readonly lengthBytes: number;
+  readonly isUrgent: boolean;
   readonly resolve: (file: DiskFile) => void;
   readonly reject: (error: Error) => void;
 }
@@ -17,8 +18,23 @@ interface Closing {
   readonly closed: () => void;
 }
 
-/** For each file its descriptor, or an error's code and message. */
-type Created = readonly (number | { readonly code?: string; readonly message: string })[];
+/** A file that is to be removed. */
+interface Removal {
+  readonly path: string;
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
+}
+
+interface Failure {
+  readonly code?: string;
+  readonly message: string;
+}
+
+/** For each file its descriptor, or an error's code and message; for each removal its error. */
+interface Answer {
+  readonly created: readonly (number | Failure)[];
+  readonly removed: readonly (Failure | undefined)[];
+}
 
 export interface FileCreatorOptions {
   /** Creates a file while there is no thread. */
@@ -39,13 +55,13 @@ const START_AFTER = 32;
 const MAX_FILE_BYTES = 64 << 10;
 /** Files that are sent at once. Fewer wait for others behind a message, because one costs both threads as much as ten files. */
 const MANY_FILES = 16;
-/** Messages with fewer files follow each other after this time. A file that comes alone is sent at once. */
+/** Messages with fewer files follow each other after this time, unless somebody waits for one. A file that comes alone is sent at once. */
 const WAIT_MS = 4;
 /** Bytes of the files that one message names. */
 const SHARED_BYTES = 512 << 10;
 
 /**
- * Creates small files in a thread, as many per message as are waiting. Three calls of the thread pool cost the main thread six
+ * Creates and removes small files in a thread, as many per message as are waiting. Three calls of the thread pool cost the main thread six
  * switches for each file, which is more than the calls themselves. If no thread can be started, `otherwise` is used.
  */
 export class FileCreator {
@@ -60,6 +76,9 @@ export class FileCreator {
   /** Descriptors to be closed with the next message, and those of the running one. */
   #toClose: Closing[] = [];
   #closing: Closing[] = [];
+  /** Files to be removed with the next message, and those of the running one. */
+  #toRemove: Removal[] = [];
+  #removing: Removal[] = [];
   #timer: NodeJS.Timeout | undefined;
   /** When the last message was sent, monotonic milliseconds. */
   #sentMs = Number.NEGATIVE_INFINITY;
@@ -72,18 +91,30 @@ export class FileCreator {
     this.#leftBeforeStart = options.startAfter ?? START_AFTER;
   }
 
-  /** Resolves with the open file. Do not change the bytes before. Rejects with the system's error. */
-  create(path: string, pieces: readonly FilePiece[]): Promise<DiskFile> {
+  /**
+   * Resolves with the open file. Do not change the bytes before. `isUrgent`: somebody waits for it, so it does not wait for others. Rejects
+   * with the system's error.
+   */
+  create(path: string, pieces: readonly FilePiece[], isUrgent: boolean): Promise<DiskFile> {
     const lengthBytes = bytesOf(pieces);
     if (lengthBytes > MAX_FILE_BYTES || !this.#hasThread()) return this.#options.otherwise(path, pieces);
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ path, pieces, lengthBytes, resolve, reject });
+      this.#waiting.push({ path, pieces, lengthBytes, isUrgent, resolve, reject });
       this.#schedule();
     });
   }
 
-  /** Whether `create`, called now, sends these pieces to the thread. */
-  usesThread(pieces: readonly FilePiece[]): boolean {
+  /** Removes a small file, with others. Rejects with the system's error. */
+  remove(path: string): Promise<void> {
+    if (!this.#isReady) return unlinked(path);
+    return new Promise((resolve, reject) => {
+      this.#toRemove.push({ path, resolve, reject });
+      this.#schedule();
+    });
+  }
+
+  /** Whether `create`, called now with these pieces, or `remove`, is sent to the thread. */
+  usesThread(pieces: readonly FilePiece[] = []): boolean {
     return this.#isReady && bytesOf(pieces) <= MAX_FILE_BYTES;
   }
 
@@ -110,7 +141,7 @@ export class FileCreator {
     thread.unref();
     thread.on("error", () => undefined);
     thread.once("exit", () => this.#ended());
-    thread.on("message", (message: "ready" | Created) => {
+    thread.on("message", (message: "ready" | Answer) => {
       if (message === "ready") this.#isReady = true;
       else this.#answered(message);
     });
@@ -119,14 +150,19 @@ export class FileCreator {
   #schedule(): void {
     if (this.#isBusy) return;
     const waitMs = this.#sentMs + WAIT_MS - performance.now();
-    if (waitMs <= 0 || this.#waiting.length >= MANY_FILES) this.#send();
+    const many = this.#waiting.length + this.#toRemove.length >= MANY_FILES;
+    if (waitMs <= 0 || many || this.#waiting.some(({ isUrgent }) => isUrgent)) this.#send();
     else this.#timer ??= setTimeout(this.#send, waitMs);
+  }
+
+  get #isIdle(): boolean {
+    return this.#waiting.length + this.#toClose.length + this.#toRemove.length === 0;
   }
 
   readonly #send = (): void => {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    if (!this.#isReady || this.#isBusy || this.#waiting.length + this.#toClose.length === 0) return;
+    if (!this.#isReady || this.#isBusy || this.#isIdle) return;
     this.#isBusy = true;
     this.#sentMs = performance.now();
     const shared = this.#shared!;
@@ -149,9 +185,10 @@ export class FileCreator {
     }
     this.#running = this.#waiting.splice(0, count);
     this.#thread!.ref();
-    this.#closing = this.#toClose;
-    this.#toClose = [];
-    this.#thread!.postMessage({ files, closed: this.#closing.map(({ fd }) => fd) });
+    [this.#closing, this.#toClose] = [this.#toClose, []];
+    [this.#removing, this.#toRemove] = [this.#toRemove, []];
+    const [closed, removed] = [this.#closing.map(({ fd }) => fd), this.#removing.map((removal) => removal.path)];
+    this.#thread!.postMessage({ files, closed, removed });
   };
 
   /** Closes a descriptor. It is closed even if that fails. */
@@ -162,13 +199,18 @@ export class FileCreator {
       this.#schedule();
     });
 
-  #answered(created: Created): void {
-    const [running, closing] = [this.#running, this.#closing];
-    [this.#running, this.#closing] = [[], []];
+  #answered({ created, removed }: Answer): void {
+    const [running, closing, removing] = [this.#running, this.#closing, this.#removing];
+    [this.#running, this.#closing, this.#removing] = [[], [], []];
     this.#isBusy = false;
     this.#thread?.unref();
-    if (this.#waiting.length + this.#toClose.length > 0) this.#schedule();
+    if (!this.#isIdle) this.#schedule();
     for (const { closed } of closing) closed();
+    for (const [i, { resolve, reject }] of removing.entries()) {
+      const failure = removed[i];
+      if (failure === undefined) resolve();
+      else reject(systemError(failure.code ?? "EIO", failure.message));
+    }
     for (const [i, result] of created.entries()) {
       const { resolve, reject } = running[i]!;
       if (typeof result === "number") resolve(this.#options.opened(result, this.#close));
@@ -176,7 +218,7 @@ export class FileCreator {
     }
   }
 
-  /** Nobody knows which of the running files exist. */
+  /** Nobody knows which of the running files exist. A file that was removed already is missing when it is removed again. */
   #ended(): void {
     this.#isReady = false;
     this.#isBusy = false;
@@ -185,10 +227,20 @@ export class FileCreator {
     for (const { fd, closed } of this.#toClose.splice(0)) close(fd, () => closed());
     for (const { path, reject } of this.#running.splice(0))
       reject(systemError("EIO", `the thread that creates ${path} has ended`));
+    for (const { path, resolve, reject } of [...this.#removing.splice(0), ...this.#toRemove.splice(0)]) {
+      unlinked(path).then(resolve, reject);
+    }
     for (const { path, pieces, resolve, reject } of this.#waiting.splice(0)) {
       this.#options.otherwise(path, pieces).then(resolve, reject);
     }
   }
+}
+
+/** Removes a file in the thread pool. */
+export function unlinked(path: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    unlink(path, (error) => (error === null ? resolve() : reject(error)));
+  });
 }
 
 function bytesOf(pieces: readonly FilePiece[]): number {

@@ -3,7 +3,7 @@ import { blocksDirectory } from "@frontcache/proto";
 import { claimDirectory } from "../directory-lock.js";
 import { type Libc, loadLibc } from "../mapping/libc.js";
 import type { DirectoryClaim, Disk, DiskFile, DiskSpace, DiskStat, FilePiece, FileSurvey } from "./disk.js";
-import { FileCreator } from "./file-creator.js";
+import { FileCreator, unlinked } from "./file-creator.js";
 import { surveyByFiles, ThreadSurvey, toDiskStat } from "./file-survey.js";
 import { spreadDirectories } from "./spread-directories.js";
 
@@ -68,8 +68,8 @@ class NodeDisk implements Disk {
     return this.#open(path, flags[mode]);
   }
 
-  create(path: string, pieces: readonly FilePiece[]): Promise<DiskFile> {
-    return this.#creatorOf(path)?.create(path, pieces) ?? this.#create(path, pieces);
+  create(path: string, pieces: readonly FilePiece[], isUrgent = false): Promise<DiskFile> {
+    return this.#creatorOf(path)?.create(path, pieces, isUrgent) ?? this.#create(path, pieces);
   }
 
   createsInThread(path: string, pieces: readonly FilePiece[]): boolean {
@@ -97,8 +97,12 @@ class NodeDisk implements Disk {
     return new NodeFile(fd, this.#libc);
   }
 
-  remove(path: string): Promise<void> {
-    return called((done) => fs.unlink(path, done));
+  remove(path: string, isSmall = false): Promise<void> {
+    return (isSmall ? this.#creatorOf(path)?.remove(path) : undefined) ?? unlinked(path);
+  }
+
+  removesInThread(path: string): boolean {
+    return this.#creatorOf(path)?.usesThread() === true;
   }
 
   async list(directory: string): Promise<string[]> {

@@ -7,6 +7,9 @@ import type { OpenFiles } from "../open-files.js";
 import type { Space } from "../space.js";
 import type { Volume } from "../volume.js";
 
+/** The removal of a larger file takes the kernel longer than the message to the thread that removes small ones. */
+const SMALL_BYTES = 128 << 10;
+
 export interface BlockRemoverOptions {
   readonly disk: Disk;
   readonly index: BlockIndex;
@@ -41,7 +44,7 @@ export class BlockRemover {
     if (block.retired) return { unlinked: Promise.resolve(), freed: Promise.resolve() };
     block.retired = true;
     this.#options.index.remove(block);
-    const unlinked = this.removeFile(block.volume, block.path);
+    const unlinked = this.removeFile(block.volume, block.path, block.chargedBytes <= SMALL_BYTES);
     const removal = { unlinked: unlinked.then(() => undefined), freed: this.#free(block, unlinked) };
     this.#removals.set(block, removal);
     return removal;
@@ -63,14 +66,17 @@ export class BlockRemover {
     this.#removals.delete(block);
   }
 
-  /** Removes a file; resolves with whether it was removed. If not, it is retried. */
-  removeFile(volume: Volume, path: string): Promise<boolean> {
-    return this.#unlinking.run(path, () => this.#unlink(volume, path));
+  /** Removes a file; resolves with whether it was removed. If not, it is retried. `isSmall`: it may be removed together with others. */
+  removeFile(volume: Volume, path: string, isSmall = false): Promise<boolean> {
+    return this.#unlinking.run(path, () => this.#unlink(volume, path, isSmall));
   }
 
-  async #unlink(volume: Volume, path: string): Promise<boolean> {
+  async #unlink(volume: Volume, path: string, isSmall: boolean): Promise<boolean> {
+    const { disk } = this.#options;
     try {
-      await volume.gate.run(() => this.#options.disk.remove(path));
+      const remove = (): Promise<void> => disk.remove(path, isSmall);
+      if (isSmall && disk.removesInThread?.(path) === true) await volume.gate.runBatched(remove);
+      else await volume.gate.run(remove);
     } catch (error) {
       // The store creates no directories here: it stays, and the volume counts as healthy.
       if (systemCode(error) === "EISDIR") return false;
