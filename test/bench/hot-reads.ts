@@ -4,7 +4,8 @@ import { type Contestant, measureInTurn, type Standing } from "./measure.js";
 import { byDefaultGrpc, grpcByDefaultOnBothSides } from "./peers/grpc.js";
 import { byAwsSdk, byFetch, byNodeHttp, byUndici } from "./peers/http-clients.js";
 import { Nginx } from "./peers/nginx.js";
-import { RawTcp, SliceServer } from "./peers/raw-tcp.js";
+import { startSliceServer } from "./peers/peer-process.js";
+import { RawTcp } from "./peers/raw-tcp.js";
 import { MiB, onStage, type Stage, type StageObject } from "./stage.js";
 
 /** The contestants' names in tables and charts. */
@@ -37,7 +38,7 @@ export async function hotReads(stage: Stage, { length, concurrency, ...turns }: 
   const request = { key: url, offset: 0, length, version };
   const httpRead = { member, object, length, connections: concurrency };
   await using byGrpc = await CacheClient.connect({ endpoint: member.grpc, transport: "grpc" });
-  using slices = await SliceServer.start();
+  using slices = await startSliceServer();
   using tcp = await RawTcp.connect(slices, length);
   await using undici = byUndici(httpRead);
   using nodeHttp = byNodeHttp(httpRead);

@@ -1,8 +1,7 @@
-import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
-import { join } from "node:path";
 import type { Contestant } from "../measure.js";
+import type { SliceServer } from "./peer-process.js";
 
 /** Bytes of a request to the slice server: two 32-bit numbers. */
 export const REQUEST_BYTES = 8;
@@ -30,7 +29,7 @@ export class RawTcp implements Contestant, Disposable {
     this.#answer = Buffer.alloc(sliceBytes);
     this.#answerBytes = sliceBytes * slices;
     this.#socket = connect({
-      port: server.tcpPort,
+      port: server.port.tcp,
       host: "127.0.0.1",
       noDelay: true,
       onread: { buffer: () => this.#room(), callback: (bytes) => this.#landed(bytes) },
@@ -64,34 +63,5 @@ export class RawTcp implements Contestant, Disposable {
 
   [Symbol.dispose](): void {
     this.#socket.destroy();
-  }
-}
-
-/** A block in memory, served by plain TCP, by a bare `net` server and by plain `node:http` from another process. */
-export class SliceServer implements Disposable {
-  readonly #child: ChildProcess;
-  readonly tcpPort: number;
-  readonly bareHttpPort: number;
-  readonly httpPort: number;
-
-  private constructor(child: ChildProcess, ports: { tcp: number; bareHttp: number; http: number }) {
-    this.#child = child;
-    this.tcpPort = ports.tcp;
-    this.bareHttpPort = ports.bareHttp;
-    this.httpPort = ports.http;
-  }
-
-  static async start(): Promise<SliceServer> {
-    const child = fork(join(import.meta.dirname, "slice-server-main.ts"), { execArgv: ["--import", "tsx"] });
-    const [ports] = (await once(child, "message")) as [{ tcp: number; bareHttp: number; http: number }];
-    return new SliceServer(child, ports);
-  }
-
-  get pid(): number {
-    return this.#child.pid!;
-  }
-
-  [Symbol.dispose](): void {
-    this.#child.disconnect();
   }
 }

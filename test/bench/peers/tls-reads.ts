@@ -1,6 +1,4 @@
-import { fork } from "node:child_process";
 import { once } from "node:events";
-import { join } from "node:path";
 import { connect, type TLSSocket } from "node:tls";
 import type { Contestant } from "../measure.js";
 
@@ -67,11 +65,4 @@ export class TlsReads implements Contestant, Disposable {
     });
     return socket;
   }
-}
-
-/** A bare server in a process of its own. `files`: the paths of its certificate and key. */
-export async function startBareTls(files: readonly [string, string]): Promise<{ port: number; pid: number } & Disposable> {
-  const server = fork(join(import.meta.dirname, "bare-tls-main.ts"), files, { execArgv: ["--import", "tsx"] });
-  const [port] = (await once(server, "message")) as [number];
-  return { port, pid: server.pid!, [Symbol.dispose]: () => server.disconnect() };
 }

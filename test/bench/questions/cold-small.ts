@@ -5,7 +5,7 @@ import { anonymousBytes, canPin, cpuMs, OTHER_CPUS, pin, portOf, SERVER_CPU } fr
 import { median, quick } from "../measure.js";
 import { OriginProcess } from "../origin-process.js";
 import { Nginx } from "../peers/nginx.js";
-import { PlainProxy } from "../peers/plain-proxy.js";
+import { startPlainProxy } from "../peers/peer-process.js";
 import { KiB } from "../stage.js";
 
 const SIZE = 4 * KiB;
@@ -45,7 +45,7 @@ export const benchmark: Benchmark = {
     const start = () => MemberProcess.start({ endpoint: origin.endpoint, cacheDirectory: directory.path });
     await using member = await start();
     await using nginx = await Nginx.start(origin);
-    await using proxy = await PlainProxy.start(origin.endpoint);
+    await using proxy = await startPlainProxy(origin.endpoint);
     await using load = startLoadGenerator();
     const contestants: Contestant[] = [
       { name: OURS, pid: member.pid, port: portOf(member.http) },

@@ -10,7 +10,7 @@ import {
 } from "../load/request-cost.js";
 import { OTHER_CPUS, pin, portOf, SERVER_CPU } from "../machine.js";
 import { Nginx } from "../peers/nginx.js";
-import { SliceServer } from "../peers/raw-tcp.js";
+import { type SliceServer, startSliceServer } from "../peers/peer-process.js";
 import { MiB, onStage, type Stage } from "../stage.js";
 
 const MEMBER = `${OURS} member`;
@@ -62,8 +62,8 @@ async function targetsOf(
   const targets: Target[] = [
     { name: MEMBER, port: portOf(member.http), path, pids: [member.pid] },
     { name: MEMBER_MAPPED, port: portOf(mapped.member.http), path, pids: [mapped.member.pid] },
-    { name: BARE_NET, port: slices.bareHttpPort, path, pids: [slices.pid] },
-    { name: NODE_HTTP, port: slices.httpPort, path, pids: [slices.pid] },
+    { name: BARE_NET, port: slices.port.bareHttp, path, pids: [slices.pid] },
+    { name: NODE_HTTP, port: slices.port.http, path, pids: [slices.pid] },
   ];
   if (nginx === undefined) return targets;
   const listener = { port: portOf(nginx.address), pids: [nginx.pid] };
@@ -77,7 +77,7 @@ export const benchmark: Benchmark = {
 };
 
 async function run(stage: Stage, mapped: Stage): Promise<Answer> {
-  using slices = await SliceServer.start();
+  using slices = await startSliceServer();
   await using load = startLoadGenerator();
   await using nginx = await Nginx.start(stage.origin);
   const targets = await targetsOf(stage, mapped, slices, nginx);

@@ -1,7 +1,8 @@
 import type { CacheClient } from "@frontcache/client";
 import { type Benchmark, ratio, standingsChart, standingsTable } from "../answer.js";
 import { type Contestant, measureInTurn } from "../measure.js";
-import { RawTcp, SliceServer } from "../peers/raw-tcp.js";
+import { startSliceServer } from "../peers/peer-process.js";
+import { RawTcp } from "../peers/raw-tcp.js";
 import { MiB, onStage } from "../stage.js";
 
 const NAMES = { fresh: "frontcache readRange", into: "frontcache readRange, into own memory", tcp: "raw Node TCP" };
@@ -19,7 +20,7 @@ export const benchmark: Benchmark = {
   run: () =>
     onStage(async ({ member, client, hot }) => {
       const { url, version } = await hot(16 * MiB);
-      using slices = await SliceServer.start();
+      using slices = await startSliceServer();
       using tcp = await RawTcp.connect(slices, 16 * MiB);
       const own = Buffer.alloc(16 * MiB);
       const by = (name: string, read: (from: CacheClient) => Promise<Buffer>): Contestant => ({

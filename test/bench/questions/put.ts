@@ -3,7 +3,7 @@ import { type Answer, type Benchmark, barsOf, type Figure, type Table } from "..
 import { sendUpload, type UploadForm, uploadOf } from "../load/upload.js";
 import { anonymousBytes, cpuMs, portOf } from "../machine.js";
 import { median, quick, timeMs } from "../measure.js";
-import { UploadSink } from "../peers/upload-sink.js";
+import { startUploadSink } from "../peers/peer-process.js";
 import { MiB } from "../stage.js";
 
 const ROUNDS = 5;
@@ -53,10 +53,14 @@ async function run(): Promise<Answer> {
 }
 
 async function against(isHashed: boolean, forms: readonly UploadForm[]): Promise<Sent[]> {
-  await using sink = await UploadSink.start(isHashed);
+  await using sink = await startUploadSink(isHashed);
   await using directory = await temporaryDirectory();
   const flags = ["--writes", "anonymous"];
-  await using member = await MemberProcess.start({ endpoint: sink.endpoint, cacheDirectory: directory.path, flags });
+  await using member = await MemberProcess.start({
+    endpoint: `http://127.0.0.1:${sink.port}`,
+    cacheDirectory: directory.path,
+    flags,
+  });
   const port = portOf(member.s3);
   const mebibytes = Math.ceil(quick(MEBIBYTES));
   const results: Sent[] = [];

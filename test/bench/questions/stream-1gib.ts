@@ -1,7 +1,8 @@
 import { type Benchmark, OURS, ratio, standingsChart, standingsTable } from "../answer.js";
 import { anonymousBytes } from "../machine.js";
 import { type Contestant, measureInTurn } from "../measure.js";
-import { RawTcp, SliceServer } from "../peers/raw-tcp.js";
+import { startSliceServer } from "../peers/peer-process.js";
+import { RawTcp } from "../peers/raw-tcp.js";
 import { GiB, MiB, onStage } from "../stage.js";
 
 const ROUNDS = 5;
@@ -40,7 +41,7 @@ export const benchmark: Benchmark = {
   run: () =>
     onStage(async ({ member, client, hot }) => {
       const { url, version } = await hot(GiB);
-      using slices = await SliceServer.start();
+      using slices = await startSliceServer();
       using tcp = await RawTcp.connect(slices, 16 * MiB, 64);
       using clientMemory = new HighWater(process.pid);
       using memberMemory = new HighWater(member.pid);

@@ -6,7 +6,8 @@ import { type Benchmark, barsOf, cpuFigures, type Figure, OURS, standingsTable, 
 import { OTHER_CPUS, pin, portOf, SERVER_CPU } from "../machine.js";
 import { measureInTurn } from "../measure.js";
 import { OriginProcess } from "../origin-process.js";
-import { startBareTls, TlsReads } from "../peers/tls-reads.js";
+import { startBareTls } from "../peers/peer-process.js";
+import { TlsReads } from "../peers/tls-reads.js";
 import { KiB, MiB } from "../stage.js";
 
 const MEMBER = `${OURS} with TLS`;
