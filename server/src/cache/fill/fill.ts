@@ -46,7 +46,11 @@ export class Fill implements Linked<Fill> {
     this.#onIdle = events.idle;
     this.description = new FillDescription(context, target, events.described);
     const { description, segments } = this;
-    this.#parts = new FillParts({ context, description, segments }, (part, failure) => this.#partEnded(part, failure));
+    this.#parts = new FillParts(
+      { context, description, segments },
+      (part, failure) => this.#partEnded(part, failure),
+      (part) => void this.#keep(part, false),
+    );
   }
 
   /** Whether some of the block is in memory or on its way. */
@@ -88,25 +92,28 @@ export class Fill implements Linked<Fill> {
     this.#isDiscarded = true;
   }
 
-  /** Writes the complete segments of a part, and fails those that did not come. */
+  /** Writes the remaining segments of a part, and fails those that did not come. */
   #partEnded(part: Part, failure: CacheError | undefined): void {
-    const complete: number[] = [];
     for (let segment = part.first; segment < part.first + part.count; segment++) {
-      if (part.isComplete(segment)) complete.push(segment);
-      else if (failure === undefined || this.description.isBeyond(segment)) this.segments.drop(segment);
+      if (part.isComplete(segment)) continue;
+      if (failure === undefined || this.description.isBeyond(segment)) this.segments.drop(segment);
       else this.segments.fail(segment, failure);
     }
-    if (part.reservation !== undefined) void this.#keep(complete, part.reservation);
+    if (part.reservation !== undefined) void this.#keep(part, true);
     this.#checkIdle();
   }
 
-  /** Writes complete segments. Those that cannot be kept stay in memory for the readers that entered for them. */
-  async #keep(segments: readonly number[], reserving: NonNullable<Part["reservation"]>): Promise<void> {
+  /**
+   * Writes complete segments of a part, each as soon as it is complete, because a read continues from the file then. Those that cannot be
+   * kept stay in memory for the readers that entered for them.
+   */
+  async #keep(part: Part, isLast: boolean): Promise<void> {
+    const segments = part.beginWrite(isLast);
     this.#writes++;
-    const reservation = reserving instanceof Promise ? await reserving : reserving;
+    const reservation = part.reservation instanceof Promise ? await part.reservation : part.reservation;
     const canWrite = reservation !== undefined && segments.length > 0 && !this.#isDiscarded;
     const kept = canWrite && (await this.#write(segments, reservation));
-    reservation?.release();
+    if (part.endWrite()) reservation?.release();
     this.#writes--;
     for (const segment of segments) this.segments.settle(segment, kept);
     if (!kept) this.#stopPressure ??= this.#context.memory.onPressure(() => this.#dropUnkept());
