@@ -15,7 +15,7 @@ export interface DraftOptions extends DraftSegmentsOptions {
 }
 
 /** Segments that are written to the disk while more are received. The block store combines those that wait for each other. */
-const RUNNING_SEGMENTS = 3;
+const RUNNING_SEGMENTS = 6;
 
 /** A value that is being written: its writer's progress, its readers that follow, and how it ends. */
 export class Draft {

@@ -1,8 +1,7 @@
-import { execFileSync } from "node:child_process";
 import { Agent, get, type IncomingMessage } from "node:http";
 import type { Benchmark, Figure } from "../answer.js";
 import { loopDelay, withLoopDelay } from "../loop-delay.js";
-import { canPin, cpuMs, OTHER_CPUS, pin, portOf, SERVER_CPU } from "../machine.js";
+import { canPin, cpuMs, OTHER_CPUS, pin, portOf, SERVER_CPU, touchMemory } from "../machine.js";
 import { median, quick, timeMs } from "../measure.js";
 import { Nginx } from "../peers/nginx.js";
 import { GiB, MiB, onStage } from "../stage.js";
@@ -14,15 +13,6 @@ const CONNECTIONS = 8;
 const RANGE_BYTES = 16 * MiB;
 /** Memory that is touched before a read, in sizes of the object: its file, and buffers of sockets. */
 const TOUCHED = 2;
-
-/**
- * Has a process that ends at once use as much memory as a read takes. A hypervisor takes back what its guest does not use, and each page
- * of it that is used again costs whoever gets it several microseconds of CPU: without this, the page cache of one reader costs three times
- * that of another.
- */
-function touchMemory(bytes: number): void {
-  execFileSync(process.execPath, ["-e", `Buffer.alloc(${bytes}, 1)`]);
-}
 
 /** Discards the body of a response. Rejects unless it has `length` bytes. */
 async function discard(response: IncomingMessage, length: number): Promise<void> {
