@@ -221,12 +221,16 @@ export class BlockStore {
     await Promise.all(this.#claims.splice(0).map((claim) => claim.release()));
   }
 
-  /** Pins a cached block, which counts as a use. Returns undefined if the block is not cached. */
-  pin(id: BlockId): BlockPin | undefined {
+  /**
+   * Pins a cached block. `isUse`: that counts as a use, for eviction and for the file's time. Returns undefined if the block is not cached.
+   */
+  pin(id: BlockId, isUse = true): BlockPin | undefined {
     const block = this.#closed ? undefined : this.#index.get(id);
     if (block === undefined) return undefined;
-    this.#index.recordUse(block, this.#options.clock.nowMs());
-    this.#files.recordUse(block);
+    if (isUse) {
+      this.#index.recordUse(block, this.#options.clock.nowMs());
+      this.#files.recordUse(block);
+    }
     return new StorePin(block, this.#reader, this.#references);
   }
 
@@ -269,12 +273,22 @@ export class BlockStore {
     let bytes = 0;
     const blocks = [...this.#index.select(selector)].filter((block) => !block.retired);
     await forEachConcurrent(blocks, REMOVALS, async (block) => {
-      const { isBusy } = block;
       bytes += block.chargedBytes;
-      const removal = this.#remover.retire(block);
-      await (isBusy ? removal.unlinked : removal.freed);
+      await this.#remove(block);
     });
     return { blocks: blocks.length, bytes };
+  }
+
+  /** Removes one block immediately, as `evict` does. */
+  async remove(id: BlockId): Promise<void> {
+    const block = this.#index.get(id);
+    if (block !== undefined) await this.#remove(block);
+  }
+
+  #remove(block: CachedBlock): Promise<void> {
+    const { isBusy } = block;
+    const removal = this.#remover.retire(block);
+    return isBusy ? removal.unlinked : removal.freed;
   }
 
   /** Returns the cached version of an object whose latest block was created last. */

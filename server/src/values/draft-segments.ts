@@ -11,7 +11,7 @@ export interface DraftSegmentsOptions {
   readonly isSized: boolean;
   /** Bytes may be replaced by others. */
   readonly isUpload: boolean;
-  readonly blocks: Pick<ValueBlocks, "geometry" | "write" | "drop" | "pin" | "remove">;
+  readonly blocks: Pick<ValueBlocks, "geometry" | "write" | "drop" | "pinWritten" | "remove">;
   readonly memory: WriteMemory;
 }
 
@@ -64,7 +64,7 @@ export class DraftSegments {
     this.#pins.clear();
     for (const segment of [...this.#stored]) {
       const { block, index } = this.#placeOf(segment);
-      const pin = this.#pins.get(block) ?? blocks.pin(entry.url, entry.version, block);
+      const pin = this.#pins.get(block) ?? blocks.pinWritten(entry.url, entry.version, block);
       if (pin !== undefined) this.#pins.set(block, pin);
       if (pin?.has(index) === true) continue;
       this.#stored.delete(segment);
@@ -203,7 +203,7 @@ export class DraftSegments {
     this.#stored.add(segment);
     this.#release(segment);
     if (this.#pins.has(block)) return;
-    const pin = blocks.pin(entry.url, entry.version, block);
+    const pin = blocks.pinWritten(entry.url, entry.version, block);
     if (pin !== undefined) this.#pins.set(block, pin);
   }
 

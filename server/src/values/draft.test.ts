@@ -19,7 +19,7 @@ function draftOf({ size, isUpload }: { size: number; isUpload: boolean }, before
       stored.set(4 * block + segment, Buffer.from(bytes));
     },
     drop: async () => {},
-    pin: () => undefined,
+    pinWritten: () => undefined,
     remove: async () => {},
   };
   const entry = entryOf({ url: URL, version: "1", size, nowMs: 0 }, {}, 0);

@@ -58,8 +58,14 @@ export class ValueBlocks {
     return true;
   }
 
+  /** Pins a block that is read. */
   pin(url: string, stored: string, index: number): BlockPin | undefined {
     return this.#store.pin(valueBlock(url, stored, index));
+  }
+
+  /** As `pin`, of a block that is written. That is no use of it, as reads are. */
+  pinWritten(url: string, stored: string, index: number): BlockPin | undefined {
+    return this.#store.pin(valueBlock(url, stored, index), false);
   }
 
   /** Keeps all blocks of a value from being evicted until the returned function is called. */
@@ -140,10 +146,7 @@ export class ValueBlocks {
   }
 
   async #remove(url: string, stored: string, blocks: number): Promise<void> {
-    for (let index = 0; index < blocks; index++) {
-      const id = valueBlock(url, stored, index);
-      await this.#store.evict({ url: id.url, version: id.version });
-    }
+    for (let index = 0; index < blocks; index++) await this.#store.remove(valueBlock(url, stored, index));
   }
 
   blocksOf(size: number): number {
@@ -157,7 +160,7 @@ export class ValueBlocks {
     const unknown = [...this.#store.ids("cache://")].filter(({ url, version }) => {
       return !names.has(`${url} ${storedOf(version)}`);
     });
-    for (const { url, version } of unknown) await this.#store.evict({ url, version });
+    for (const id of unknown) await this.#store.remove(id);
   }
 
   /** Bytes of all volumes: what is used, and what may be. */

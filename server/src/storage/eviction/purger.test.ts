@@ -43,6 +43,16 @@ describe("the purger", () => {
     await store.close();
   });
 
+  it("does not count pins that are no use", async () => {
+    const { store, clock } = await openStore({ volumes: [{ path: "/cache", limitBytes: 20 * FILE }] });
+    await fill(store, 0, 20);
+    for (const name of [0, 1, 2]) store.pin(id(name), false)!.release();
+    clock.advance(10_000);
+    await turn();
+    expect(cachedNames(store, 5)).toEqual([2, 3, 4]);
+    await store.close();
+  });
+
   it("logs one line per interval with the totals of all runs, and each run only at debug level", async () => {
     const logged: Record<string, unknown>[] = [];
     let runs = 0;
