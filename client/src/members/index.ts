@@ -10,7 +10,7 @@ export { type BytesBy, connectMembers } from "./connect-members.js";
 export { ConnectionFailure, isRefused, unreachableCode } from "./connection-failure.js";
 export { type CredentialOptions, tokenSource } from "./credentials.js";
 export { type Attempt, type FailoverOptions, withFailover } from "./failover.js";
-export { HttpObjectRequests, NotSent, type ObjectRequest, type ObjectRequests } from "./http/object-requests.js";
+export { HttpObjectRequests, type ObjectRequests } from "./http/object-requests.js";
 export {
   type CallingMember,
   type HandshakeOutcome,

@@ -83,13 +83,12 @@ export function openOrigins(
   events: OriginEvents,
   availability: OriginAvailability,
   accesses: OriginAccesses = NO_ORIGIN_ACCESSES,
-  directSend?: Way["directSend"],
 ): Origin {
-  const reach = { proxyOf: proxiesOf(environment), directSend };
+  const proxyOf = proxiesOf(environment);
   const rules = settings.origins ?? EVERYWHERE;
   return perBucket(
     rules.flatMap((rule) => {
-      const origin = openOrigin(rule, { settings, environment, events, availability, accesses, reach });
+      const origin = openOrigin(rule, { settings, environment, events, availability, accesses, proxyOf });
       return rule.buckets.map((pattern) => ({ ...pattern, origin: atStoreBucket(rule, pattern.bucket)(origin) }));
     }),
   );
@@ -106,19 +105,16 @@ export async function loadSdks({ origins }: Pick<OriginSettings, "origins">): Pr
   if (schemes.has("gs")) await loadGcsSdk();
 }
 
-/** How the stores of all rules are reached. */
-type Reach = Pick<Way, "proxyOf" | "directSend">;
-
 interface OriginContext {
   readonly settings: OriginSettings;
   readonly environment: Environment;
   readonly events: OriginEvents;
   readonly availability: OriginAvailability;
   readonly accesses: OriginAccesses;
-  readonly reach: Reach;
+  readonly proxyOf: Way["proxyOf"];
 }
 
-function openOrigin(rule: OriginRule, { settings, environment, events, availability, accesses, reach }: OriginContext): Origin {
+function openOrigin(rule: OriginRule, { settings, environment, events, availability, accesses, proxyOf }: OriginContext): Origin {
   const options = limitsOf(rule, settings);
   const isLimited = [options.requestsPerSecond, options.bytesPerSecond, options.concurrency].some((limit) => limit !== undefined);
   const limits = isLimited ? new OriginLimits(options, systemClock, events.onLimitReached) : undefined;
@@ -148,8 +144,8 @@ function openOrigin(rule: OriginRule, { settings, environment, events, availabil
   wrappers.push(observed, measured(events.onRequest, systemClock));
   return compose(...wrappers)(
     rule.scheme === "s3"
-      ? openS3(rule, settings, environment, { ...reach, accesses, ...events })
-      : openGcs(rule, { ...reach, ...events }),
+      ? openS3(rule, settings, environment, { proxyOf, accesses, ...events })
+      : openGcs(rule, { proxyOf, ...events }),
   );
 }
 
@@ -185,13 +181,13 @@ function limitsOf({ limits }: OriginRule, settings: OriginSettings): LimitOption
 }
 
 /** What the stores of all rules share. */
-type StoreContext = Reach & Pick<OriginEvents, "onDroppedHeaders">;
+type StoreContext = Pick<Way, "proxyOf"> & Pick<OriginEvents, "onDroppedHeaders">;
 
 function openS3(
   rule: S3Rule,
   { s3ForcePathStyle, originClient }: OriginSettings,
   environment: Environment,
-  { proxyOf, directSend, accesses, onDroppedHeaders }: StoreContext & Pick<OriginContext, "accesses">,
+  { proxyOf, accesses, onDroppedHeaders }: StoreContext & Pick<OriginContext, "accesses">,
 ): Origin {
   return new S3Origin({
     endpoint: rule.endpoint,
@@ -205,7 +201,6 @@ function openS3(
     connectTimeoutMs: RETRIES.headTimeoutMs,
     idleTimeoutMs: RETRIES.idleTimeoutMs,
     proxyOf,
-    directSend,
     ca: rule.ca,
     onDroppedHeaders,
   });
@@ -229,11 +224,8 @@ function s3Credentials({ credentials }: S3Rule, environment: Environment): S3Opt
   };
 }
 
-function openGcs(
-  { endpoint, credentials, userProject, ca }: GcsRule,
-  { proxyOf, directSend, onDroppedHeaders }: StoreContext,
-): Origin {
+function openGcs({ endpoint, credentials, userProject, ca }: GcsRule, { proxyOf, onDroppedHeaders }: StoreContext): Origin {
   const { idleTimeoutMs } = RETRIES;
-  const of = { endpoint, credentials, userProject, ca, proxyOf, directSend, onDroppedHeaders };
+  const of = { endpoint, credentials, userProject, ca, proxyOf, onDroppedHeaders };
   return new GcsOrigin({ ...of, maxConnections: MAX_CONNECTIONS, idleTimeoutMs });
 }

@@ -106,17 +106,16 @@ async function start(
     connectTimeoutMs: memberTimeoutMs,
     mostConnections: MOST_MEMBER_CONNECTIONS,
   };
-  const directSend = libc && directSendBy(libc);
   const connections = connectMembers({
     ...reachedBy,
     transport: settings.forward,
     windowBytes: MEMBER_WINDOW_BYTES,
     probesEarly: true,
-    directSend,
+    directSend: libc && directSendBy(libc),
     onHttpChange: httpChanged(log),
   });
   const originStates = observeOrigins(log);
-  const origin = openOrigin(settings, environment, metrics.origin, log, originStates, security.originAccesses, directSend);
+  const origin = openOrigin(settings, environment, metrics.origin, log, originStates, security.originAccesses);
   opened.add(() => origin.close());
   const member = composeMember({
     self,

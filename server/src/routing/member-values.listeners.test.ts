@@ -1,13 +1,10 @@
-import { NotSent, type ObjectRequest, Unreachable } from "@frontcache/client/members";
-import { DEFAULT_GEOMETRY, type MemberInfo, Membership, ValueAnswer, ValueCall } from "@frontcache/proto";
-import { ManualClock, until } from "@frontcache/proto/testing";
+import { DEFAULT_GEOMETRY, type MemberInfo, Membership, type ValueCall } from "@frontcache/proto";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { GrpcFixture } from "../testing/grpc-fixture.js";
 import { knowsNoObjects, openOtherMembers } from "../testing/other-members.js";
-import { bytesOf, SentBody } from "../testing/value-bodies.js";
+import { bytesOf } from "../testing/value-bodies.js";
 import { patterned, requestOf } from "../testing/value-samples.js";
 import { ValuesCluster } from "../testing/values-cluster.js";
-import { GatheredBody } from "../values/gathered-body.js";
 import { HybridClock } from "../values/hybrid-clock.js";
 import { entryOf } from "../values/value-entry.js";
 import type { StepBytes, ValueMembers } from "../values/value-members.js";
@@ -17,59 +14,6 @@ import type { OtherMembers } from "./other-members.js";
 
 const self = { name: "self", grpcAddress: "127.0.0.1:1" };
 const { url } = requestOf("k");
-
-describe("a body that is sent to a member while it arrives", () => {
-  const there = { name: "there", grpcAddress: "127.0.0.1:2", httpAddress: "127.0.0.1:3" };
-  const bytes = patterned(400_000);
-  const clock = new ManualClock();
-  let others: OtherMembers;
-  let attempts: ObjectRequest[];
-  let received: Buffer[];
-
-  beforeEach(() => {
-    const view = new MemberView(self.name, clock, Membership.of([self, there], DEFAULT_GEOMETRY.blockBytes));
-    others = openOtherMembers({ self, view, clock });
-    [attempts, received] = [[], []];
-  });
-
-  afterEach(() => others.close());
-
-  /** Sends it to a member that answers after it has lost the first request as `failure` says. */
-  function sendTo(failure: Error): { readonly body: SentBody; readonly answer: Promise<ValueAnswer> } {
-    const text = Buffer.from(ValueAnswer.encode(ValueAnswer.fromPartial({ sequence: 7 })).finish()).toString("base64");
-    const send = async (_to: unknown, request: ObjectRequest) => {
-      attempts.push(request);
-      for await (const piece of request.bodyPieces ?? [request.body!]) {
-        received.push(Buffer.from(piece));
-        if (attempts.length === 1) throw failure;
-      }
-      return { head: undefined as never, text };
-    };
-    const body = new SentBody();
-    const gathered = new GatheredBody(url, body, Buffer.alloc(bytes.length));
-    const { begin } = ValueCall.fromPartial({ begin: { sized: true, whole: true } });
-    const answer = valueMembers(others, { send }).send(there, { begin }, gathered, requestOf("k").signal);
-    body.send(bytes.subarray(0, 100_000));
-    return { body, answer };
-  }
-
-  it("is sent again, whole, if the member has closed the connection meanwhile", async () => {
-    const { body, answer } = sendTo(new Unreachable("the connection was closed"));
-    await until(() => received.length === 1);
-    expect(received[0]!.equals(bytes.subarray(0, 100_000))).toBe(true);
-    body.send(bytes.subarray(100_000));
-    body.end();
-    expect(await answer).toMatchObject({ sequence: 7 });
-    expect(received[1]!.equals(bytes)).toBe(true);
-    expect(attempts.map(({ isRepeatable }) => isRepeatable)).toEqual([false, true]);
-  });
-
-  it("is not sent again to a member that cannot be reached", async () => {
-    const { answer } = sendTo(new NotSent("no connection"));
-    await expect(answer).rejects.toThrow("no connection");
-    expect(attempts).toHaveLength(1);
-  });
-});
 
 describe("bytes for a member that has only a gRPC listener", () => {
   let cluster: ValuesCluster;

@@ -1,4 +1,4 @@
-import { type CallLimits, NotSent, type ObjectRequest, type ObjectRequests, Unreachable } from "@frontcache/client/members";
+import type { CallLimits, ObjectRequests } from "@frontcache/client/members";
 import {
   CacheError,
   type MemberInfo,
@@ -11,7 +11,6 @@ import {
   ValueCall as ValueCallMessage,
 } from "@frontcache/proto";
 import type { ObjectRead } from "../cache/object-read.js";
-import { GatheredBody } from "../values/gathered-body.js";
 import { infoInHeaders, infoOf } from "../values/value-entry.js";
 import { callOf, type MemberRead, type StepBytes, type ValueMembers } from "../values/value-members.js";
 import { MAX_VALUE_BYTES, type ValueInfo, type ValueRead } from "../values/values.js";
@@ -75,27 +74,22 @@ class OtherValueMembers implements ValueMembers {
   send(member: MemberInfo, step: Partial<ValueCall>, bytes: StepBytes, signal: AbortSignal): Promise<ValueAnswer> {
     if (member.httpAddress === undefined) return this.#sendByCalls(member, step, bytes, signal);
     return this.#at(member, signal, undefined, async (to, limits) => {
+      const isWhole = bytes instanceof Uint8Array;
       const call = Buffer.from(ValueCallMessage.encode(callOf(this.self, step)).finish()).toString("base64");
-      const post = async (
-        body: Partial<Pick<ObjectRequest, "body" | "bodyPieces" | "isChunked">>,
-        headers = {},
-      ): Promise<ValueAnswer> => {
-        const subject = (step.begin?.entry ?? step.write)?.url ?? "a value";
-        // A version that was begun is begun again with the answer that it is known: the writer makes a larger one.
-        const isRepeatable = body.body !== undefined;
-        const about = { method: "POST", subject, path: VALUE_CALLS_PATH, isRepeatable, ...body } as const;
-        const { text } = await this.#requests.send(to, { ...about, headers: { ...headers, [VALUE_CALL_HEADER]: call } }, limits);
-        return ValueAnswer.decode(Buffer.from(text, "base64"));
-      };
-      if (bytes instanceof Uint8Array) return post({ body: bytes });
-      if (!(bytes instanceof GatheredBody)) return post({ bodyPieces: bytes, isChunked: true });
-      try {
-        return await post({ bodyPieces: bytes }, { "Content-Length": String(bytes.size) });
-      } catch (error) {
-        // The member may have closed a kept connection. All bytes are still here.
-        if (!(error instanceof Unreachable) || error instanceof NotSent) throw error;
-        return post({ body: await bytes.whole() });
-      }
+      const { text } = await this.#requests.send(
+        to,
+        {
+          method: "POST",
+          subject: (step.begin?.entry ?? step.write)?.url ?? "a value",
+          path: VALUE_CALLS_PATH,
+          headers: { [VALUE_CALL_HEADER]: call },
+          ...(isWhole ? { body: bytes } : { bodyPieces: bytes, isChunked: true }),
+          // A version that was begun is begun again with the answer that it is known: the writer makes a larger one.
+          isRepeatable: isWhole,
+        },
+        limits,
+      );
+      return ValueAnswer.decode(Buffer.from(text, "base64"));
     });
   }
 
@@ -152,7 +146,6 @@ class OtherValueMembers implements ValueMembers {
   async #sendByCalls(member: MemberInfo, step: Partial<ValueCall>, bytes: StepBytes, signal: AbortSignal): Promise<ValueAnswer> {
     const ask = (each: Partial<ValueCall>): Promise<ValueAnswer> => this.call(member, each, signal, PIECE_TIMEOUT_MS);
     const { begin, write } = step;
-    if (bytes instanceof GatheredBody) return this.#sendByCalls(member, step, await bytes.whole(), signal);
     if (begin?.entry !== undefined && bytes instanceof Uint8Array) {
       const { entry } = begin;
       const { url, version } = entry;

@@ -230,9 +230,7 @@ export class ValuesCluster {
         const call = ValueCall.decode(ValueCall.encode(ValueCall.fromPartial({ name: self, ...step })).finish());
         await this.#options.before?.(self, member.name, call);
         const arriving = bytes instanceof Uint8Array ? Buffer.from(bytes) : this.#arriving(bytes, () => reach(member));
-        // As at the HTTP listener: a value that is sent whole begins when all of its bytes have arrived.
-        const arrived = call.begin?.whole === true && !(arriving instanceof Uint8Array) ? await wholeOf(arriving) : arriving;
-        const answer = await reach(member).service.answer(call, signal, arrived);
+        const answer = await reach(member).service.answer(call, signal, arriving);
         reach(member);
         if (!this.#running.has(self)) await new Promise(() => {});
         return ValueAnswer.decode(ValueAnswer.encode(answer).finish());
@@ -260,12 +258,6 @@ export class ValuesCluster {
       },
     };
   }
-}
-
-async function wholeOf(body: AsyncIterable<Uint8Array>): Promise<Buffer> {
-  const pieces: Uint8Array[] = [];
-  for await (const piece of body) pieces.push(piece);
-  return Buffer.concat(pieces);
 }
 
 function membershipOf(names: readonly string[]): Membership {

@@ -5,6 +5,7 @@ import { bytesOf, openWhenWritten, SentBody } from "../testing/value-bodies.js";
 import { patterned, requestOf } from "../testing/value-samples.js";
 import { ValuesCluster, type ValuesClusterOptions } from "../testing/values-cluster.js";
 import type { ValueConflict, ValueEvent } from "./values.js";
+import { WHOLE_BYTES } from "./write-memory.js";
 
 const KEY = "k";
 const { url: URL } = requestOf(KEY);
@@ -135,8 +136,8 @@ describe("a writer whose member dies", () => {
   });
 });
 
-describe("a value of a known size, which is sent on while it arrives", () => {
-  const bytes = patterned(200_000);
+describe("a value of more than 1 MiB, which is sent on while it arrives", () => {
+  const bytes = patterned(WHOLE_BYTES + 200_000);
 
   /** Begins to write it at its first holder. */
   function begun(cluster: ValuesCluster): { readonly body: SentBody; readonly put: Promise<string> } {

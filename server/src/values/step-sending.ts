@@ -2,7 +2,6 @@ import { CacheError, type MemberInfo, type ValueAnswer, type ValueCall } from "@
 import { LinkedAbort } from "@frontcache/proto/runtime";
 import type { Clock } from "../runtime/clock.js";
 import { type BodyPieces, BodyTee } from "./body-tee.js";
-import { GatheredBody } from "./gathered-body.js";
 import type { StepBytes } from "./value-members.js";
 import { CALL_TIMEOUT_MS, type ValueService } from "./value-service.js";
 
@@ -31,15 +30,11 @@ export async function sendToAll(
   const answered: { member: MemberInfo; answer: ValueAnswer }[] = [];
   const failed: { member: MemberInfo; error: CacheError }[] = [];
   const sending = new LinkedAbort(signal);
-  const gathered = bytes instanceof GatheredBody ? bytes : undefined;
-  const tee = bytes instanceof Uint8Array || gathered !== undefined ? undefined : new BodyTee(clock);
+  const tee = bytes instanceof Uint8Array ? undefined : new BodyTee(clock);
   const running = members.map(async (member) => {
     const branch = tee?.branch();
     try {
-      answered.push({
-        member,
-        answer: await service.send(member, step, branch ?? (bytes as Uint8Array | GatheredBody), sending.signal),
-      });
+      answered.push({ member, answer: await service.send(member, step, branch ?? (bytes as Uint8Array), sending.signal) });
     } catch (error) {
       failed.push({ member, error: CacheError.from(error) });
     } finally {
@@ -48,7 +43,7 @@ export async function sendToAll(
   });
   let cancel = (): void => {};
   try {
-    await (gathered?.whole() ?? tee?.run(bytes as BodyPieces));
+    await tee?.run(bytes as BodyPieces);
     cancel = clock.after(CALL_TIMEOUT_MS, () => {
       sending.abort(new CacheError("DEADLINE_EXCEEDED", `a member has not taken a value within ${CALL_TIMEOUT_MS} ms`));
     });

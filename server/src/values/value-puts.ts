@@ -1,6 +1,5 @@
 import { CacheError } from "@frontcache/proto";
 import type { Clock } from "../runtime/clock.js";
-import { GatheredBody } from "./gathered-body.js";
 import type { HolderCalls } from "./holder-calls.js";
 import type { HybridClock } from "./hybrid-clock.js";
 import type { ValueBuckets } from "./value-buckets.js";
@@ -9,7 +8,7 @@ import type { Placement, StepBytes } from "./value-members.js";
 import type { ValueService } from "./value-service.js";
 import { conflictOf, OlderVersion, ValueWriter } from "./value-writer.js";
 import { type ConflictReason, checkSize, type PutRequest, type ValueInfo, type ValueRequest } from "./values.js";
-import { LEAST_REUSED_BYTES, WHOLE_BYTES } from "./write-memory.js";
+import { WHOLE_BYTES } from "./write-memory.js";
 
 /** A write is repeated as often with a larger version. */
 export const MOST_ATTEMPTS = 5;
@@ -40,16 +39,15 @@ export class ValuePuts {
   /** As `Values.put`. */
   async put(request: PutRequest, body: Uint8Array | AsyncIterable<Uint8Array>): Promise<ValueInfo> {
     const { buckets, service } = this.#options;
-    const bucket = buckets.forWrite(request);
+    buckets.forWrite(request);
     const size = sizeOf(request, body);
     if (body instanceof Uint8Array) return (await this.#put(request, body, size)).info;
     const { bodies } = service;
-    const gathered = size !== undefined && size <= WHOLE_BYTES ? bodies.gather(request.url, body, size) : undefined;
-    const received = gathered ?? bodies.inSegments(body, 0);
+    const whole = size !== undefined && size <= WHOLE_BYTES ? await bodies.whole(request.url, body, size) : undefined;
+    const received = whole ?? bodies.inSegments(body, 0);
     let isFree = false;
     try {
-      const isSentOn = gathered === undefined || (size! >= LEAST_REUSED_BYTES && !bucket.isPinned);
-      const put = await this.#put(request, isSentOn ? received.bytes : await gathered.bytes.whole(), size);
+      const put = await this.#put(request, received.bytes, size);
       isFree = put.isTakenByAll;
       return put.info;
     } finally {
@@ -63,7 +61,7 @@ export class ValuePuts {
     const { url, ifNoneMatch, whileWritten, signal } = request;
     const bucket = buckets.forWrite(request);
     // In a pinned bucket all members say that they have space before the first one has the value.
-    const whole = isWhole(body) && !bucket.isPinned ? body : undefined;
+    const whole = body instanceof Uint8Array && body.length <= WHOLE_BYTES && !bucket.isPinned ? body : undefined;
     let hasReported = false;
     for (let attempt = 1; ; attempt++) {
       const named = { url, version: versions.next(), size: size ?? 0, nowMs: clock.nowMs() };
@@ -80,7 +78,7 @@ export class ValuePuts {
       }
       if (!hasReported) service.report({ event: "insert", url });
       hasReported = true;
-      const written = whole === undefined ? await sendAll(writer, body) : size!;
+      const written = whole === undefined ? await sendAll(writer, body) : whole.length;
       this.counts.bytesWritten += written;
       const isTakenByAll = attempt === 1 && writer.failed.length === 0;
       const { failed } = writer;
@@ -117,11 +115,6 @@ export class ValuePuts {
       return existed;
     }
   }
-}
-
-/** Whether a body is sent to each member with one request. */
-function isWhole(body: StepBytes): body is Uint8Array | GatheredBody {
-  return body instanceof GatheredBody || (body instanceof Uint8Array && body.length <= WHOLE_BYTES);
 }
 
 /** The size of a body, if it is known. Throws INVALID_ARGUMENT. */

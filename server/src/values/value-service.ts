@@ -7,7 +7,6 @@ import {
   type ValueEntry,
 } from "@frontcache/proto";
 import type { Draft } from "./draft.js";
-import { GatheredBody } from "./gathered-body.js";
 import type { HybridClock } from "./hybrid-clock.js";
 import { Monitors } from "./monitors.js";
 import { type Freshness, ValueCopies } from "./value-copies.js";
@@ -61,11 +60,10 @@ export class ValueService {
   }
 
   /** One step with bytes at a member. It has no timeout. */
-  async send(member: MemberInfo, step: Partial<ValueCall>, bytes: StepBytes, signal: AbortSignal): Promise<ValueAnswer> {
+  send(member: MemberInfo, step: Partial<ValueCall>, bytes: StepBytes, signal: AbortSignal): Promise<ValueAnswer> {
     const { placement, members } = this.#options;
-    if (!placement.isSelf(member)) return members.send(member, step, bytes, signal);
-    const here = bytes instanceof GatheredBody ? await bytes.whole() : bytes;
-    return this.answer({ name: members.self, ...step } as ValueCall, signal, here);
+    if (placement.isSelf(member)) return this.answer({ name: members.self, ...step } as ValueCall, signal, bytes);
+    return members.send(member, step, bytes, signal);
   }
 
   /** Answers a step that another member asks. `bytes`: those of the step, if they are not in it. */

@@ -1,12 +1,12 @@
 import { CacheError, type MemberInfo, type ValueAnswer, type ValueCall, type ValueEntry } from "@frontcache/proto";
 import type { Clock } from "../runtime/clock.js";
 import { watched } from "./body-tee.js";
-import { type GatheredBody, wrongSize } from "./gathered-body.js";
 import { sendToAll } from "./step-sending.js";
 import type { StepBytes } from "./value-members.js";
 import type { ValueService } from "./value-service.js";
 import type { Completion, ConflictReason } from "./values.js";
 import { ValueConflict } from "./values.js";
+import { wrongSize } from "./write-memory.js";
 
 /** A writer repeats a sign of life as often. */
 const ALIVE_MS = 3_000;
@@ -66,7 +66,7 @@ export class ValueWriter {
   }
 
   /** Begins at all members. With `data`, that is all. Rejects with ValueConflict or OlderVersion if a member refuses; it is begun nowhere then. */
-  async begin(data?: Uint8Array | GatheredBody): Promise<void> {
+  async begin(data?: Uint8Array): Promise<void> {
     const { entry, isSized, isUpload, isExclusive, whileWritten } = this.#options;
     const begin: NonNullable<ValueCall["begin"]> = {
       entry,
@@ -165,7 +165,7 @@ export class ValueWriter {
     step: Partial<ValueCall>,
     onAnswer: (answered: Answered) => void,
     members: readonly MemberInfo[] = this.#targets,
-    bytes?: Uint8Array | GatheredBody,
+    bytes?: Uint8Array,
   ): Promise<void> {
     const { service, signal, clock } = this.#options;
     if (bytes !== undefined) {

@@ -19,54 +19,49 @@ function bodyOf(bytes: Buffer): BodyPieces & { readonly takenBytes: () => number
   };
 }
 
-describe("a body that is gathered", () => {
-  function gather(bodies: ReceivedBodies, bytes: Buffer, size = bytes.length) {
-    return bodies.gather(URL, bodyOf(bytes), size);
-  }
-
-  it("uses memory again that was released as free, and no other", async () => {
-    const bodies = new ReceivedBodies(WHOLE_BYTES);
-    const whole = async () => {
-      const body = gather(bodies, Buffer.alloc(100_000))!;
-      return { ...body, buffer: (await body.bytes.whole()).buffer };
-    };
-    const [one, other] = [await whole(), await whole()];
-    expect(one.buffer).not.toBe(other.buffer);
-    one.release(false);
-    other.release(true);
-    expect((await whole()).buffer).toBe(other.buffer);
-    expect((await whole()).buffer).not.toBe(one.buffer);
-  });
-
-  it("does not use the memory again of a body that was released before its end", async () => {
-    const bodies = new ReceivedBodies(WHOLE_BYTES);
-    const early = gather(bodies, Buffer.alloc(100_000, 1))!;
-    early.release(true);
-    const next = gather(bodies, Buffer.alloc(100_000, 2))!;
-    await expect(early.bytes.whole()).rejects.toMatchObject({ code: "CANCELLED" });
-    expect((await next.bytes.whole()).every((byte) => byte === 2)).toBe(true);
-  });
-
-  it("is refused while 128 MiB of memory are used", () => {
-    const bodies = new ReceivedBodies(WHOLE_BYTES);
-    const all = Array.from({ length: 128 }, () => gather(bodies, Buffer.alloc(64 << 10)));
-    expect(all).not.toContain(undefined);
-    expect(gather(bodies, Buffer.alloc(64 << 10))).toBeUndefined();
-    all[0]!.release(true);
-    expect(gather(bodies, Buffer.alloc(64 << 10))).toBeDefined();
-  });
-
-  it.each([-1, 1])(
-    "is rejected if it differs by %d bytes from the announced size, and uses no memory then",
-    async (difference) => {
-      const bodies = new ReceivedBodies(WHOLE_BYTES);
-      for (let count = 0; count < 130; count++) {
-        const body = gather(bodies, Buffer.alloc(100_000 + difference), 100_000)!;
-        await expect(body.bytes.whole()).rejects.toMatchObject({ code: "INVALID_ARGUMENT", s3Code: "IncompleteBody" });
-        body.release(false);
-      }
+describe("whole bodies", () => {
+  it.each([0, 1, 65_535, 65_536, 300_000, WHOLE_BYTES])(
+    "of %d bytes are gathered, and their pieces are not used any more",
+    async (size) => {
+      const bytes = Buffer.alloc(size, 7);
+      const body = bodyOf(bytes);
+      const whole = await new ReceivedBodies(WHOLE_BYTES).whole(URL, body, size);
+      expect(whole!.bytes.equals(bytes)).toBe(true);
+      expect(body.takenBytes()).toBe(size);
     },
   );
+
+  it("use memory again that was released as free, and no other", async () => {
+    const bodies = new ReceivedBodies(WHOLE_BYTES);
+    const gather = async () => (await bodies.whole(URL, bodyOf(Buffer.alloc(100_000)), 100_000))!;
+    const [one, other] = [await gather(), await gather()];
+    expect(one.bytes.buffer).not.toBe(other.bytes.buffer);
+    one.release(false);
+    other.release(true);
+    const next = await gather();
+    expect(next.bytes.buffer).toBe(other.bytes.buffer);
+    expect((await gather()).bytes.buffer).not.toBe(one.bytes.buffer);
+  });
+
+  it("are not gathered while 128 MiB of memory are used", async () => {
+    const bodies = new ReceivedBodies(WHOLE_BYTES);
+    const size = 64 << 10;
+    const gather = () => bodies.whole(URL, bodyOf(Buffer.alloc(size)), size);
+    const all = [];
+    for (let count = 0; count < 128; count++) all.push(await gather());
+    expect(all).not.toContain(undefined);
+    expect(await gather()).toBeUndefined();
+    all[0]!.release(true);
+    expect(await gather()).toBeDefined();
+  });
+
+  it.each([-1, 1])("that differ by %d bytes from the announced size are rejected, and use no memory", async (difference) => {
+    const bodies = new ReceivedBodies(WHOLE_BYTES);
+    for (let count = 0; count < 130; count++) {
+      const gathered = bodies.whole(URL, bodyOf(Buffer.alloc(100_000 + difference)), 100_000);
+      await expect(gathered).rejects.toMatchObject({ code: "INVALID_ARGUMENT", s3Code: "IncompleteBody" });
+    }
+  });
 });
 
 describe("a body that is received in segments", () => {

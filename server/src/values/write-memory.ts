@@ -1,5 +1,5 @@
+import { CacheError, type ValueEntry } from "@frontcache/proto";
 import type { BodyPieces } from "./body-tee.js";
-import { GatheredBody } from "./gathered-body.js";
 import type { StepBytes } from "./value-members.js";
 
 /** Memory of a member for bytes of one kind that are being written. */
@@ -33,8 +33,8 @@ export class WriteMemory {
 
 /** A value of at most so many bytes is sent to each member with one request, which may be repeated. */
 export const WHOLE_BYTES = 1 << 20;
-/** Smaller bodies are gathered in memory of their own, before they are sent on: they arrive at once. */
-export const LEAST_REUSED_BYTES = 64 << 10;
+/** Smaller bodies are gathered in memory of their own. */
+const LEAST_REUSED_BYTES = 64 << 10;
 
 /** A body that is received into memory which is used again. */
 export interface ReceivedBody<Bytes extends StepBytes = StepBytes> {
@@ -59,20 +59,49 @@ export class ReceivedBodies {
   }
 
   /**
-   * Begins to gather a whole body of `size` bytes, at most `WHOLE_BYTES`. Undefined: too much memory is used. `release` ends it if it has
-   * not arrived.
+   * Resolves with the whole body of `size` bytes, at most `WHOLE_BYTES`; undefined: too much memory is used. Rejects if the body has another
+   * size.
    */
-  gather(url: string, body: BodyPieces, size: number): ReceivedBody<GatheredBody> | undefined {
+  async whole(url: string, body: BodyPieces, size: number): Promise<ReceivedBody<Buffer> | undefined> {
     const isReused = size >= LEAST_REUSED_BYTES;
     const memory = isReused ? this.#memory.take(WHOLE_BYTES) : Buffer.allocUnsafe(size);
     if (memory === undefined) return undefined;
-    const bytes = new GatheredBody(url, body, memory.subarray(0, size));
     const release = (isFree: boolean): void => {
-      const isUnused = isFree && bytes.isOver;
-      bytes.end();
-      if (isReused) this.#memory.give(memory, isUnused);
+      if (isReused) this.#memory.give(memory, isFree);
     };
-    return { bytes, release };
+    try {
+      const bytes = await receiveAll(body, memory.subarray(0, size));
+      if (bytes !== size) throw wrongSize({ url, size }, bytes);
+    } catch (error) {
+      release(true);
+      throw error;
+    }
+    return { bytes: memory.subarray(0, size), release };
+  }
+}
+
+/** Fills memory with a body. Resolves with the number of its bytes; with a larger one than the memory has if more follow. */
+async function receiveAll(body: BodyPieces, target: Uint8Array): Promise<number> {
+  let at = 0;
+  if (body.receive === undefined) {
+    for await (const piece of body) {
+      if (at + piece.length > target.length) return at + piece.length;
+      target.set(piece, at);
+      at += piece.length;
+      body.taken?.(piece);
+    }
+    return at;
+  }
+  try {
+    for (;;) {
+      const isFull = at === target.length;
+      const bytes = await body.receive(isFull ? Buffer.allocUnsafe(1) : target.subarray(at));
+      if (bytes === 0) return at;
+      at += bytes;
+      if (isFull) return at;
+    }
+  } finally {
+    await body[Symbol.asyncIterator]().return?.();
   }
 }
 
@@ -133,3 +162,9 @@ class SegmentedBody implements BodyPieces {
 }
 
 const SMALL_PIECE_BYTES = 64 << 10;
+
+/** The error of a body of another length than was announced. */
+export function wrongSize({ url, size }: Pick<ValueEntry, "url" | "size">, sent: number): CacheError {
+  const message = `${url}: the body has ${sent > size ? "more" : "fewer"} than the ${size} bytes announced`;
+  return new CacheError("INVALID_ARGUMENT", message, { s3Code: "IncompleteBody" });
+}

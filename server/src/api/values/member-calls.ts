@@ -34,11 +34,11 @@ async function answerCall(context: HttpContext, call: ValueCall, service: ValueS
   }
   // Its sender may repeat the request: it begins when all bytes are here.
   const { bodies } = service;
-  const gathered = call.begin === undefined ? undefined : bodies.gather(urlOf(call), body, size!);
-  const received = gathered ?? bodies.inSegments(body, call.write?.offset ?? 0);
+  const whole = call.begin === undefined ? undefined : await bodies.whole(urlOf(call), body, size!);
+  const received = whole ?? bodies.inSegments(body, call.write?.offset ?? 0);
   let isFree = false;
   try {
-    const answer = await service.answer(call, context.signal, (await gathered?.bytes.whole()) ?? received.bytes);
+    const answer = await service.answer(call, context.signal, received.bytes);
     isFree = true;
     return { headers: ["Content-Type", "text/plain"], body: Buffer.from(encoded(answer)) };
   } finally {
