@@ -81,30 +81,29 @@ export function pin(pid: number, cpuList: string): boolean {
   return true;
 }
 
-/** How much of a CPU was in use between two moments, 0 to 1. */
-export class CpuUse {
-  readonly #line: string;
-  #before: readonly number[];
-
-  constructor(cpu: number) {
-    this.#line = `cpu${cpu}`;
-    this.#before = this.#ticks();
-  }
+/** How much time of all CPUs the hypervisor gave to others between two moments, 0 to 1. */
+export class StolenTime {
+  #before = ticksOfAllCpus();
 
   /** The share since the last call, or since the start. */
   share(): number {
-    const now = this.#ticks();
+    const now = ticksOfAllCpus();
     const spent = now.map((ticks, at) => ticks - this.#before[at]!);
     this.#before = now;
-    // The fourth and the fifth number are idle time: without anything to do, and waiting for a disk.
-    return 1 - (spent[3]! + spent[4]!) / spent.reduce((sum, ticks) => sum + ticks, 0);
+    // The eighth number is stolen time.
+    return (
+      spent[7]! /
+      Math.max(
+        1,
+        spent.reduce((sum, ticks) => sum + ticks, 0),
+      )
+    );
   }
+}
 
-  #ticks(): number[] {
-    const lines = readFileSync("/proc/stat", "latin1").split("\n");
-    const fields = lines.find((line) => line.startsWith(`${this.#line} `))!.split(/\s+/);
-    return fields.slice(1, 9).map(Number);
-  }
+function ticksOfAllCpus(): readonly number[] {
+  const [line] = readFileSync("/proc/stat", "latin1").split("\n");
+  return line!.split(/\s+/).slice(1, 9).map(Number);
 }
 
 /**

@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import type { Socket } from "node:net";
 import { join } from "node:path";
 import { parseObjectUrl } from "@frontcache/proto";
 import type { Origin } from "@frontcache/server";
@@ -17,9 +18,19 @@ import { GcsEmulator } from "../emulators/gcs.js";
 import { S3Emulator } from "../emulators/s3.js";
 import { ignoredEvents, observedOrigins } from "./open-s3.js";
 
+/** The heads of all requests, which are sent past the streams of their sockets. */
+const sentDirectly: string[] = [];
+
+const directSend = (socket: Socket) => (bytes: Uint8Array, count: number) => {
+  const head = Buffer.from(bytes.subarray(0, count));
+  sentDirectly.push(head.toString("latin1"));
+  socket.write(head);
+  return count;
+};
+
 function open(content: string, environment: Record<string, string> = {}, events: Partial<OriginEvents> = {}): Origin {
   const settings = { ...readSettings({}, {}), origins: parseOrigins(content, "origins.yaml") };
-  return openOrigins(settings, environment, { ...ignoredEvents, ...events }, observedOrigins());
+  return openOrigins(settings, environment, { ...ignoredEvents, ...events }, observedOrigins(), undefined, directSend);
 }
 
 const textOf = async (origin: Origin, url: string): Promise<string> =>
@@ -68,6 +79,12 @@ origins:
   afterAll(async () => {
     origin.close();
     await Promise.all([aws.close(), minio.close(), google.close()]);
+  });
+
+  it("sends requests to both kinds of stores past the streams of their sockets", async () => {
+    sentDirectly.length = 0;
+    await Promise.all(["s3://datasets/key", "gs://models/key"].map((url) => textOf(origin, url)));
+    expect(sentDirectly.map((head) => head.slice(0, 4))).toEqual(["GET ", "GET "]);
   });
 
   it("sends each request to the object's store, with the options of its rule", async () => {

@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import { createSecureContext, type SecureContext } from "node:tls";
+import type { ConnectionSetup } from "./connection.js";
 import { ConnectionPool } from "./connection-pool.js";
 import { addressOf, type Dial, dialByTunnel, dialDirectly, proxyAuthorization } from "./dial.js";
 import { type BodyPieces, Exchange, type ExchangeScope, type WireRequest } from "./exchange.js";
@@ -27,6 +28,8 @@ export interface HttpClientOptions {
   proxyOf(target: URL): URL | undefined;
   /** The certificate authorities to trust; undefined: Node's, those of NODE_EXTRA_CA_CERTS included. */
   readonly secureContext: SecureContext | undefined;
+  /** As in ConnectionSetup. */
+  readonly directSend?: ConnectionSetup["directSend"];
 }
 
 /** One request. */
@@ -124,7 +127,7 @@ class Target {
   #session: Buffer | undefined;
 
   constructor(name: string, options: HttpClientOptions, timeouts: Pick<ExchangeScope, "waits" | "stalls">) {
-    const { clock, connectTimeoutMs, secureTimeoutMs, mostConnections, idleMs, maxHeadBytes } = options;
+    const { clock, connectTimeoutMs, secureTimeoutMs, mostConnections, idleMs, maxHeadBytes, directSend } = options;
     const url = new URL(name);
     const proxy = options.proxyOf(url);
     const isForwarded = proxy !== undefined && url.protocol === "http:";
@@ -136,7 +139,7 @@ class Target {
           .join("")
       : "";
     const dials = this.#dials(url, proxy, options.secureContext);
-    const setUp = () => ({ dial: dials() });
+    const setUp = () => ({ dial: dials(), directSend });
     const pool = new ConnectionPool({ clock, connectTimeoutMs, secureTimeoutMs, mostConnections, idleMs, setUp });
     this.scope = { ...timeouts, pool, maxHeadBytes };
   }

@@ -83,12 +83,13 @@ export function openOrigins(
   events: OriginEvents,
   availability: OriginAvailability,
   accesses: OriginAccesses = NO_ORIGIN_ACCESSES,
+  directSend?: Way["directSend"],
 ): Origin {
-  const proxyOf = proxiesOf(environment);
+  const reach = { proxyOf: proxiesOf(environment), directSend };
   const rules = settings.origins ?? EVERYWHERE;
   return perBucket(
     rules.flatMap((rule) => {
-      const origin = openOrigin(rule, { settings, environment, events, availability, accesses, proxyOf });
+      const origin = openOrigin(rule, { settings, environment, events, availability, accesses, reach });
       return rule.buckets.map((pattern) => ({ ...pattern, origin: atStoreBucket(rule, pattern.bucket)(origin) }));
     }),
   );
@@ -105,16 +106,19 @@ export async function loadSdks({ origins }: Pick<OriginSettings, "origins">): Pr
   if (schemes.has("gs")) await loadGcsSdk();
 }
 
+/** How the stores of all rules are reached. */
+type Reach = Pick<Way, "proxyOf" | "directSend">;
+
 interface OriginContext {
   readonly settings: OriginSettings;
   readonly environment: Environment;
   readonly events: OriginEvents;
   readonly availability: OriginAvailability;
   readonly accesses: OriginAccesses;
-  readonly proxyOf: Way["proxyOf"];
+  readonly reach: Reach;
 }
 
-function openOrigin(rule: OriginRule, { settings, environment, events, availability, accesses, proxyOf }: OriginContext): Origin {
+function openOrigin(rule: OriginRule, { settings, environment, events, availability, accesses, reach }: OriginContext): Origin {
   const options = limitsOf(rule, settings);
   const isLimited = [options.requestsPerSecond, options.bytesPerSecond, options.concurrency].some((limit) => limit !== undefined);
   const limits = isLimited ? new OriginLimits(options, systemClock, events.onLimitReached) : undefined;
@@ -144,8 +148,8 @@ function openOrigin(rule: OriginRule, { settings, environment, events, availabil
   wrappers.push(observed, measured(events.onRequest, systemClock));
   return compose(...wrappers)(
     rule.scheme === "s3"
-      ? openS3(rule, settings, environment, { proxyOf, accesses, ...events })
-      : openGcs(rule, { proxyOf, ...events }),
+      ? openS3(rule, settings, environment, { ...reach, accesses, ...events })
+      : openGcs(rule, { ...reach, ...events }),
   );
 }
 
@@ -181,13 +185,13 @@ function limitsOf({ limits }: OriginRule, settings: OriginSettings): LimitOption
 }
 
 /** What the stores of all rules share. */
-type StoreContext = Pick<Way, "proxyOf"> & Pick<OriginEvents, "onDroppedHeaders">;
+type StoreContext = Reach & Pick<OriginEvents, "onDroppedHeaders">;
 
 function openS3(
   rule: S3Rule,
   { s3ForcePathStyle, originClient }: OriginSettings,
   environment: Environment,
-  { proxyOf, accesses, onDroppedHeaders }: StoreContext & Pick<OriginContext, "accesses">,
+  { proxyOf, directSend, accesses, onDroppedHeaders }: StoreContext & Pick<OriginContext, "accesses">,
 ): Origin {
   return new S3Origin({
     endpoint: rule.endpoint,
@@ -201,6 +205,7 @@ function openS3(
     connectTimeoutMs: RETRIES.headTimeoutMs,
     idleTimeoutMs: RETRIES.idleTimeoutMs,
     proxyOf,
+    directSend,
     ca: rule.ca,
     onDroppedHeaders,
   });
@@ -224,8 +229,11 @@ function s3Credentials({ credentials }: S3Rule, environment: Environment): S3Opt
   };
 }
 
-function openGcs({ endpoint, credentials, userProject, ca }: GcsRule, { proxyOf, onDroppedHeaders }: StoreContext): Origin {
+function openGcs(
+  { endpoint, credentials, userProject, ca }: GcsRule,
+  { proxyOf, directSend, onDroppedHeaders }: StoreContext,
+): Origin {
   const { idleTimeoutMs } = RETRIES;
-  const of = { endpoint, credentials, userProject, ca, proxyOf, onDroppedHeaders };
+  const of = { endpoint, credentials, userProject, ca, proxyOf, directSend, onDroppedHeaders };
   return new GcsOrigin({ ...of, maxConnections: MAX_CONNECTIONS, idleTimeoutMs });
 }

@@ -14,6 +14,7 @@ import { OriginAvailability } from "../origin/availability.js";
 import { DroppedHeadersLog } from "../origin/dropped-headers-log.js";
 import { OriginFailureLog } from "../origin/failure-log.js";
 import { isTlsFailure } from "../origin/http/certificate-errors.js";
+import type { Way } from "../origin/http/way.js";
 import type { Origin } from "../origin/origin.js";
 import { systemClock } from "../runtime/clock.js";
 import type { Log } from "../runtime/log.js";
@@ -78,6 +79,7 @@ export function openOrigin(
   log: Log,
   availability: OriginAvailability,
   accesses: OriginAccesses,
+  directSend: Way["directSend"],
 ): Origin {
   const failureLog = new OriginFailureLog(log, systemClock);
   const droppedHeadersLog = new DroppedHeadersLog(log, systemClock);
@@ -101,7 +103,7 @@ export function openOrigin(
       droppedHeadersLog.report(ref, names);
     },
   } satisfies OriginEvents;
-  return openOrigins(settings, environment, events, availability, accesses);
+  return openOrigins(settings, environment, events, availability, accesses, directSend);
 }
 
 /** Observes which origins are available, and logs when that changes. */

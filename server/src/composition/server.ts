@@ -106,16 +106,17 @@ async function start(
     connectTimeoutMs: memberTimeoutMs,
     mostConnections: MOST_MEMBER_CONNECTIONS,
   };
+  const directSend = libc && directSendBy(libc);
   const connections = connectMembers({
     ...reachedBy,
     transport: settings.forward,
     windowBytes: MEMBER_WINDOW_BYTES,
     probesEarly: true,
-    directSend: libc && directSendBy(libc),
+    directSend,
     onHttpChange: httpChanged(log),
   });
   const originStates = observeOrigins(log);
-  const origin = openOrigin(settings, environment, metrics.origin, log, originStates, security.originAccesses);
+  const origin = openOrigin(settings, environment, metrics.origin, log, originStates, security.originAccesses, directSend);
   opened.add(() => origin.close());
   const member = composeMember({
     self,

@@ -1,6 +1,6 @@
 import { execFileSync, fork, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -32,6 +32,8 @@ export interface LoadResult {
   readonly p50Us: number;
   readonly p99Us: number;
   readonly firstByteP50Us?: number;
+  /** CPU time of the load generator itself. */
+  readonly cpuSeconds?: number;
 }
 
 /** A load generator that runs in a process of its own. */
@@ -90,6 +92,14 @@ class RangeLoad implements LoadGenerator {
   }
 }
 
+/** CPU time of all child processes that have ended, in steps of 10 ms. */
+function endedChildrenCpuSeconds(): number {
+  const stat = readFileSync("/proc/self/stat", "latin1");
+  // The name may contain spaces. Fields 16 and 17 are cutime and cstime, in ticks of 10 ms.
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return (Number(fields[13]) + Number(fields[14])) / 100;
+}
+
 class Wrk implements LoadGenerator {
   readonly name = "wrk";
   readonly #folder = mkdtempSync(join(tmpdir(), "frontcache-wrk-"));
@@ -127,8 +137,10 @@ end
     );
     const whole = Math.max(1, Math.round(seconds));
     const url = `http://127.0.0.1:${port}${path}`;
+    const before = endedChildrenCpuSeconds();
     const text = await output(this.#program, ["-t1", `-c${connections}`, `-d${whole}s`, "-s", script, url], cpuList);
-    return JSON.parse(text.slice(text.indexOf("\n{"))) as LoadResult;
+    const result = JSON.parse(text.slice(text.indexOf("\n{"))) as LoadResult;
+    return { ...result, cpuSeconds: endedChildrenCpuSeconds() - before };
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -49,6 +49,8 @@ export interface RequestCost {
   readonly spread: number;
   readonly p50Us: number;
   readonly p99Us: number;
+  /** CPU time of the load generator over the time of the run: at 1, one core is all that limits the rate. 0: unknown. */
+  readonly readerShare: number;
 }
 
 /** Rounds that count, and how long each target is under load in a round and before the first. */
@@ -78,9 +80,9 @@ export async function requestCosts(
         continue;
       }
       const before = cpuMsOfAll(pids);
-      const { requests, seconds: elapsed, p50Us, p99Us } = await runChecked(load, order, name, cpuList);
+      const { requests, seconds: elapsed, p50Us, p99Us, cpuSeconds = 0 } = await runChecked(load, order, name, cpuList);
       const cpuUs = ((cpuMsOfAll(pids) - before) * 1e3) / requests;
-      costs.get(name)!.push({ requestsPerSecond: requests / elapsed, cpuUs, p50Us, p99Us });
+      costs.get(name)!.push({ requestsPerSecond: requests / elapsed, cpuUs, p50Us, p99Us, readerShare: cpuSeconds / elapsed });
     }
   }
   const medianOf = (all: readonly Omit<RequestCost, "spread">[], field: Exclude<keyof RequestCost, "spread">): number =>
@@ -94,6 +96,7 @@ export async function requestCosts(
         spread: Math.max(...all.map((cost) => cost.cpuUs)) / Math.min(...all.map((cost) => cost.cpuUs)),
         p50Us: medianOf(all, "p50Us"),
         p99Us: medianOf(all, "p99Us"),
+        readerShare: medianOf(all, "readerShare"),
       },
     ]),
   );
@@ -109,8 +112,17 @@ async function runChecked(load: LoadGenerator, order: LoadOrder, name: string, c
 /** A table with one row for each target. */
 export function requestCostTable({ title, connections, length }: RequestSize, costs: ReadonlyMap<string, RequestCost>): Table {
   return {
-    columns: [`${title}, ${connections} connections`, "requests/s", "GB/s", "CPU us/request", "spread", "p50 us", "p99 us"],
-    rows: [...costs].map(([name, { requestsPerSecond, cpuUs, spread, p50Us, p99Us }]) => [
+    columns: [
+      `${title}, ${connections} connections`,
+      "requests/s",
+      "GB/s",
+      "CPU us/request",
+      "spread",
+      "p50 us",
+      "p99 us",
+      "reader's CPU",
+    ],
+    rows: [...costs].map(([name, { requestsPerSecond, cpuUs, spread, p50Us, p99Us, readerShare }]) => [
       name,
       requestsPerSecond,
       (requestsPerSecond * length) / 1e9,
@@ -118,6 +130,7 @@ export function requestCostTable({ title, connections, length }: RequestSize, co
       spread,
       p50Us,
       p99Us,
+      readerShare,
     ]),
   };
 }

@@ -45,6 +45,11 @@ function figuresOf({ title }: RequestSize, costs: ReadonlyMap<string, RequestCos
     const value = member.requestsPerSecond / slices.requestsPerSecond;
     const atLeast = AT_LEAST[title];
     figures.push({ name: `${title}: rate of a member / ${NGINX_SLICES}`, value, unit: "x", ...(atLeast && { atLeast }) });
+    // At 1, the rates compare how fast one core receives what the servers send.
+    for (const [name, { readerShare }] of [[MEMBER, member] as const, [NGINX_SLICES, slices] as const]) {
+      if (atLeast && readerShare > 0)
+        figures.push({ name: `${title}: share of a core that the reader of ${name} uses`, value: readerShare, unit: "" });
+    }
   }
   return figures;
 }

@@ -125,6 +125,22 @@ describe("the plain lane", () => {
     }
   });
 
+  it("keeps the connection if the next request arrives before the end of the response", async () => {
+    let go!: () => void;
+    fixture.cache.beforeAnswer = () => new Promise((resolve) => (go = resolve));
+    client.request("GET", "/s3/bucket/object", "Range: bytes=0-0");
+    await eventually(() => expect(fixture.left().running).toBe(1));
+    client.request("GET", "/s3/bucket/object", "Range: bytes=1-1");
+    for (let turn = 0; turn < 10; turn++) await new Promise((resolve) => setImmediate(resolve));
+    fixture.cache.beforeAnswer = undefined;
+    go();
+    for (const at of [0, 1, 2]) {
+      if (at === 2) client.request("GET", "/s3/bucket/object", "Range: bytes=2-2");
+      const { headers, body } = await client.answer();
+      expect([isPlain(headers), body]).toEqual([true, OBJECT.subarray(at, at + 1)]);
+    }
+  });
+
   it("passes on bytes that arrived before the last response, in order", async () => {
     let go!: () => void;
     fixture.cache.beforeAnswer = () => new Promise((resolve) => (go = resolve));

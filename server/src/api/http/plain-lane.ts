@@ -122,13 +122,16 @@ export class PlainLane {
     connection.answer(reply, () => answer(request, reply));
   }
 
-  /** Continues after a response. Bytes that arrived meanwhile were pipelined, so the connection leaves this lane. */
+  /**
+   * Continues after a response, with the bytes that have arrived meanwhile. With TLS they may be the next request of a client that has the
+   * whole response already: its last write is over only in the next iteration of the event loop. Several requests leave this lane.
+   */
   #sent(): void {
     if (this.#behindBytes === 0) return;
     const bytes = Buffer.concat(this.#behind);
     this.#behind = [];
     this.#behindBytes = 0;
-    if (this.#options.socket.writable) this.#handOver(bytes);
+    if (this.#options.socket.writable) this.#onBytes(bytes, bytes.length);
   }
 
   #handOver(bytes: Buffer): void {

@@ -1,8 +1,6 @@
 import { createHash } from "node:crypto";
 import type { IncomingHttpHeaders } from "node:http";
-import { type ErrorResponse, notImplemented, rejection } from "./error-response.js";
-import type { ObjectRequest } from "./object-request.js";
-import type { Passed } from "./passed-answer.js";
+import { type ErrorResponse, rejection } from "./error-response.js";
 
 /** The only algorithm of keys that clients bring with them. */
 const ALGORITHM = "AES256";
@@ -36,28 +34,4 @@ export function customerKeyHeaders(headers: IncomingHttpHeaders): [name: string,
     [`${GCS_KEY}key`, key.toString("base64")],
     [`${GCS_KEY}key-sha256`, hash("sha256")],
   ];
-}
-
-/**
- * The request of GCS's JSON API for the bytes of an object that only its client's key decrypts, or the error of an incomplete key.
- * `version`: the generation that fulfils the request's conditions.
- */
-export function mediaToPass(
-  { ref, isHead, partNumber }: ObjectRequest,
-  headers: IncomingHttpHeaders,
-  version: string,
-  hasRange: boolean,
-): Passed | ErrorResponse {
-  if (partNumber !== undefined) return notImplemented("a part of an object with a key of the client");
-  const key = customerKeyHeaders(headers);
-  if ("status" in key) return key;
-  return {
-    ref,
-    method: isHead ? "HEAD" : "GET",
-    query: [
-      ["alt", "media"],
-      ["ifGenerationMatch", version],
-    ],
-    headers: hasRange ? [...key, ["range", headers.range!]] : key,
-  };
 }

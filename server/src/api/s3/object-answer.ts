@@ -5,7 +5,6 @@ import { callStatus, MAX_STARTS, readFailure, wasOverwritten } from "../call-sta
 import type { HttpContext } from "../http/http-context.js";
 import { Sending } from "../sending/sending.js";
 import { judge, needsObject, rangeCounts } from "./conditions.js";
-import { mediaToPass } from "./customer-key.js";
 import {
   answerCachedOnlyMiss,
   type ErrorResponse,
@@ -19,7 +18,7 @@ import { notModifiedHeaders, type ObjectHeaders } from "./object-headers.js";
 import { ObjectQuestions } from "./object-questions.js";
 import { FAILED, NOT_CACHED, originKnowsMore, resourceOf, unsatisfiable } from "./object-refusals.js";
 import { type ObjectRequest, parseObjectRequest } from "./object-request.js";
-import { type Passed, PassedReply, passedHeaders, passedParameters } from "./passed-answer.js";
+import { mediaToPass, type Passed, PassedReply, passedHeaders, passedParameters } from "./passed-answer.js";
 import { type DirectRange, directRange, type RequestedRange, type Span, spanOf } from "./range-header.js";
 import type { ObjectTarget } from "./request-target.js";
 import { warmObject } from "./warm-request.js";

@@ -1,11 +1,14 @@
+import type { IncomingHttpHeaders } from "node:http";
 import { CACHE_STATUS_HEADER, CacheError } from "@frontcache/proto";
 import type { PassedAnswer, PassQuestion } from "../../origin/origin.js";
 import type { Cache } from "../../routing/cache.js";
 import type { Query } from "../../runtime/query.js";
 import { callStatus } from "../call-status.js";
 import type { HttpContext } from "../http/http-context.js";
-import { errorResponseOf, REQUEST_ID_HEADER, sendError } from "./error-response.js";
+import { customerKeyHeaders } from "./customer-key.js";
+import { type ErrorResponse, errorResponseOf, notImplemented, REQUEST_ID_HEADER, sendError } from "./error-response.js";
 import { VIA } from "./object-headers.js";
+import type { ObjectRequest } from "./object-request.js";
 
 /** Parameters of signatures, which are made anew for the origin, and of SDKs. */
 const NOT_PASSED_PARAMETER =
@@ -35,6 +38,30 @@ export function passedHeaders({ request }: Pick<HttpContext, "request">): [name:
 
 /** What is passed to the origin of a request. */
 export type Passed = Pick<PassQuestion, "ref" | "method" | "query" | "headers">;
+
+/**
+ * The request of GCS's JSON API for the bytes of an object that only its client's key decrypts, or the error of an incomplete key.
+ * `version`: the generation that fulfils the request's conditions.
+ */
+export function mediaToPass(
+  { ref, isHead, partNumber }: ObjectRequest,
+  headers: IncomingHttpHeaders,
+  version: string,
+  hasRange: boolean,
+): Passed | ErrorResponse {
+  if (partNumber !== undefined) return notImplemented("a part of an object with a key of the client");
+  const key = customerKeyHeaders(headers);
+  if ("status" in key) return key;
+  return {
+    ref,
+    method: isHead ? "HEAD" : "GET",
+    query: [
+      ["alt", "media"],
+      ["ifGenerationMatch", version],
+    ],
+    headers: hasRange ? [...key, ["range", headers.range!]] : key,
+  };
+}
 
 /**
  * One request that is answered as the origin does: the origin gets it, signed again, and its answer is streamed and not cached. The

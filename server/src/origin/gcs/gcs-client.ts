@@ -22,6 +22,7 @@ export interface GcsOptions {
   /** Timeout of a connection on which nothing moves, before and in the body. */
   readonly idleTimeoutMs: number;
   readonly proxyOf: Way["proxyOf"];
+  readonly directSend?: Way["directSend"];
   /** File of certificate authorities (PEM) to trust besides Node's. */
   readonly ca: string | undefined;
   readonly onDroppedHeaders: OnDroppedHeaders;
@@ -73,8 +74,8 @@ export async function openGcsClient(options: GcsOptions): Promise<GcsClient> {
   // The library reads STORAGE_EMULATOR_HOST without a scheme as https, but emulators speak http.
   const address =
     emulated && !/^https?:/.test(storage.baseUrl) ? storage.apiEndpoint.replace("https:", "http:") : storage.apiEndpoint;
-  const { maxConnections, idleTimeoutMs, proxyOf } = options;
-  const way = { proxyOf, secureContext: await trusting(options.ca) };
+  const { maxConnections, idleTimeoutMs, proxyOf, directSend } = options;
+  const way = { proxyOf, directSend, secureContext: await trusting(options.ca) };
   const { origin: target, protocol, pathname } = new URL(address);
   const at = {
     http: originClient({ maxConnections, waitTimeoutMs: undefined, idleTimeoutMs, way }),

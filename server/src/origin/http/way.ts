@@ -1,5 +1,6 @@
 import { BlockList, isIP } from "node:net";
 import type { SecureContext } from "node:tls";
+import type { HttpClientOptions } from "@frontcache/client/http";
 
 /** How connections reach an origin. */
 export interface Way {
@@ -7,6 +8,8 @@ export interface Way {
   proxyOf(target: URL): URL | undefined;
   /** The certificate authorities to trust; undefined: Node's, those of NODE_EXTRA_CA_CERTS included. */
   readonly secureContext: SecureContext | undefined;
+  /** Returns how to send a request past the stream of a socket without TLS. Absent: it goes through the stream. */
+  readonly directSend?: HttpClientOptions["directSend"];
 }
 
 /** Without a proxy, with Node's authorities. */

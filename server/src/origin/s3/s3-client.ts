@@ -33,6 +33,7 @@ export interface S3Options {
   /** Timeout of a connection on which nothing moves, before and in the body. */
   readonly idleTimeoutMs: number;
   readonly proxyOf: Way["proxyOf"];
+  readonly directSend?: Way["directSend"];
   /** File of certificate authorities (PEM) to trust besides Node's; undefined: AWS_CA_BUNDLE, or the profile's `ca_bundle`. */
   readonly ca: string | undefined;
   readonly onDroppedHeaders: OnDroppedHeaders;
@@ -110,7 +111,8 @@ export function loadS3Sdk() {
 export async function openS3Sdk(options: S3Options): Promise<S3Sdk> {
   const sdk = await loadS3Sdk();
   const { S3Client } = sdk;
-  const way = { proxyOf: options.proxyOf, secureContext: await trusting(options.ca ?? (await authoritiesOfAws(options))) };
+  const { proxyOf, directSend } = options;
+  const way = { proxyOf, directSend, secureContext: await trusting(options.ca ?? (await authoritiesOfAws(options))) };
   const { maxConnections, connectTimeoutMs: waitTimeoutMs, idleTimeoutMs } = options;
   const http = originClient({ maxConnections, waitTimeoutMs, idleTimeoutMs, way });
   const shared: S3ClientConfig & { ignoreCache: boolean } = {
