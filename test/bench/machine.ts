@@ -151,6 +151,15 @@ function nginxVersion(): string {
   return execFileSync("sh", ["-c", `"$0" -v 2>&1`, nginx]).toString().trim().replace(/^.*\//, "");
 }
 
+/** How the kernel decides the rate of TCP connections. With `bbr`, connections between the same processes differ. */
+function congestionControl(): string {
+  try {
+    return readFileSync("/proc/sys/net/ipv4/tcp_congestion_control", "latin1").trim();
+  } catch {
+    return "unknown";
+  }
+}
+
 /** The machine and the versions that figures were measured with. */
 export function describeMachine(): Record<string, string | number> {
   return {
@@ -158,6 +167,7 @@ export function describeMachine(): Record<string, string | number> {
     cpu: cpus()[0]?.model ?? "unknown",
     memoryGiB: Math.round(totalmem() / 2 ** 30),
     kernel: release(),
+    congestionControl: congestionControl(),
     node: process.version,
     undici: packageVersion("undici"),
     "@aws-sdk/client-s3": packageVersion("@aws-sdk/client-s3"),
