@@ -80,6 +80,7 @@ export class FileCreator {
   #toRemove: Removal[] = [];
   #removing: Removal[] = [];
   #timer: NodeJS.Timeout | undefined;
+  #immediate: NodeJS.Immediate | undefined;
   /** When the last message was sent, monotonic milliseconds. */
   #sentMs = Number.NEGATIVE_INFINITY;
   /** Whether the thread has a message to answer. */
@@ -92,8 +93,8 @@ export class FileCreator {
   }
 
   /**
-   * Resolves with the open file. Do not change the bytes before. `isUrgent`: somebody waits for it, so it does not wait for others. Rejects
-   * with the system's error.
+   * Resolves with the open file. Do not change the bytes before. `isUrgent`: somebody waits for it, so it waits only for others of
+   * the same iteration of the event loop. Rejects with the system's error.
    */
   create(path: string, pieces: readonly FilePiece[], isUrgent: boolean): Promise<DiskFile> {
     const lengthBytes = bytesOf(pieces);
@@ -151,7 +152,9 @@ export class FileCreator {
     if (this.#isBusy) return;
     const waitMs = this.#sentMs + WAIT_MS - performance.now();
     const many = this.#waiting.length + this.#toRemove.length >= MANY_FILES;
-    if (waitMs <= 0 || many || this.#waiting.some(({ isUrgent }) => isUrgent)) this.#send();
+    if (waitMs <= 0 || many) this.#send();
+    // Those of the same iteration of the event loop share its message.
+    else if (this.#waiting.some(({ isUrgent }) => isUrgent)) this.#immediate ??= setImmediate(this.#send);
     else this.#timer ??= setTimeout(this.#send, waitMs);
   }
 
@@ -161,7 +164,8 @@ export class FileCreator {
 
   readonly #send = (): void => {
     clearTimeout(this.#timer);
-    this.#timer = undefined;
+    clearImmediate(this.#immediate);
+    [this.#timer, this.#immediate] = [undefined, undefined];
     if (!this.#isReady || this.#isBusy || this.#isIdle) return;
     this.#isBusy = true;
     this.#sentMs = performance.now();
