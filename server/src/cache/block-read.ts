@@ -1,6 +1,5 @@
 import { CacheError, type Geometry, type ObjectInfo, type ObjectRef, segmentOf } from "@frontcache/proto";
 import { LinkedAbort, untilAborted } from "@frontcache/proto/runtime";
-import type { Clock } from "../runtime/clock.js";
 import type { Slice } from "../runtime/slice.js";
 import type { BlockPin } from "../storage/block.js";
 import type { BlockStore } from "../storage/block-store.js";
@@ -13,7 +12,6 @@ import type { ObjectRecords } from "./object-records.js";
 /** What all reads of blocks share. */
 export interface BlockReadContext {
   readonly geometry: Geometry;
-  readonly clock: Pick<Clock, "after">;
   readonly store: Pick<BlockStore, "pin">;
   readonly fills: Pick<Fills, "open" | "discovering">;
   readonly records: Pick<ObjectRecords, "ageOf">;
@@ -39,22 +37,10 @@ export interface OpenedBlock {
 /** Why a wait ends with its read. Made once: most reads that miss are closed after a wait. */
 const CLOSED = new CacheError("CANCELLED", "the read was closed");
 
-/** Why a wait for a write ends. Made once, too. */
-const TOO_SLOW = new CacheError("DEADLINE_EXCEEDED", "the segment was not written in time");
-
-/**
- * How long a read waits for a complete segment to be written, so that the kernel can send it from the file: sending it from memory costs
- * four times as much CPU. A read that has waited so long in vain waits no more: the disk is slow.
- */
-const FILE_WAIT_MS = 50;
-
 /** How often in a row a segment is requested without a byte of it arriving: evicted, damaged, or dropped for lack of memory. */
 const MAX_REQUESTS = 4;
 
-/**
- * A read of one block: from the block file, or from the fill's memory if the segment is still arriving or is not written soon. Segments
- * that are lost meanwhile are filled again.
- */
+/** A read of one block: from the fill's memory while the segment is there, else from the block file. Segments that are lost meanwhile are filled again. */
 export class BlockRead implements ObjectRead {
   readonly info: ObjectInfo;
   readonly offset: number;
@@ -72,8 +58,6 @@ export class BlockRead implements ObjectRead {
   /** The entered segment that this read is at. */
   #arrived: number | undefined;
   #requests = 0;
-  /** Whether a segment was not written in time. */
-  #isDiskSlow = false;
   #stopping: LinkedAbort | undefined;
 
   constructor(context: BlockReadContext, request: BlockRequest, { info, end, pin, filling, result }: OpenedBlock) {
@@ -117,7 +101,6 @@ export class BlockRead implements ObjectRead {
     const buffer = this.#fill?.segments.buffer(segment);
     if (buffer !== undefined) {
       if (this.#entered?.has(segment) === true) this.#arrive(segment);
-      if (this.#awaitsFile(segment)) return undefined;
       const segmentStart = segment * geometry.segmentBytes;
       const available = Math.min(buffer.filled, this.#end - segmentStart);
       const from = this.#position - segmentStart;
@@ -152,9 +135,8 @@ export class BlockRead implements ObjectRead {
   async #wait(segment: number): Promise<void> {
     if (this.#fill?.has(segment) === true && this.#entered?.has(segment) === true) {
       this.#arrive(segment);
-      if (this.#awaitsFile(segment)) await this.#written(segment);
       // Its bytes may have arrived while a read of the file failed.
-      else if (!this.#isInMemory(segment)) await this.#fill.segments.progress(segment, this.#stopSignal());
+      if (!this.#isInMemory(segment)) await this.#fill.segments.progress(segment, this.#stopSignal());
       return;
     }
     const failure = this.#entered?.has(segment) === true ? this.#fill?.segments.failure(segment) : undefined;
@@ -165,29 +147,6 @@ export class BlockRead implements ObjectRead {
     const discovering = this.#context.fills.discovering(ref.url, blockOffset, this.info.version);
     if (discovering === undefined) this.#requestRest(segment);
     else await untilAborted(discovering, this.#stopSignal());
-  }
-
-  /** Whether the segment will soon be in the file. The first segment of a read is sent from memory, without waiting. */
-  #awaitsFile(segment: number): boolean {
-    if (this.#isDiskSlow || segment === segmentOf(this.#request.start, this.#context.geometry)) return false;
-    return this.#fill?.segments.isWriting(segment) === true;
-  }
-
-  /** Waits until the segment is written or could not be, or for as long as that may take. */
-  async #written(segment: number): Promise<void> {
-    const waiting = new LinkedAbort(this.#stopSignal());
-    const cancelTimer = this.#context.clock.after(FILE_WAIT_MS, () => {
-      this.#isDiskSlow = true;
-      waiting.abort(TOO_SLOW);
-    });
-    try {
-      await this.#fill!.segments.progress(segment, waiting.signal);
-    } catch (error) {
-      if (error !== TOO_SLOW) throw error;
-    } finally {
-      cancelTimer();
-      waiting.unlink();
-    }
   }
 
   /** Whether the fill has bytes of the segment from the position on. */

@@ -224,38 +224,6 @@ describe("a member's cache", () => {
     stored.disk.before = undefined;
   });
 
-  it("writes the segments of a part while the next ones arrive, and reads them from the file", async () => {
-    origin.faults.place({ body: { afterBytes: 3 * SEGMENT, how: "stall" } });
-    const whole = openCache(stored, origin, { fill: "wanted", partBytes: 4 * SEGMENT });
-    const opened = await whole.open(request(0, 4 * SEGMENT));
-    const fromMemory = new Set<number>();
-    for (let position = 0; position < 3 * SEGMENT; ) {
-      const slice = (await opened.next())!;
-      expect(slice.bytes).toEqual(rampBytes(position, slice.bytes.length, 7));
-      if (slice.scarce === true) fromMemory.add(Math.floor(position / SEGMENT));
-      position += slice.bytes.length;
-      slice.release();
-    }
-    expect([fromMemory.has(0), fromMemory.has(2)]).toEqual([true, false]);
-    expect(stored.store.cachedBytes(url, version)).toBe(3 * SEGMENT);
-    opened.close();
-    await whole.close();
-  });
-
-  it("waits for a slow disk once, then reads the block from memory", async () => {
-    let writes!: () => void;
-    const written = new Promise<undefined>((resolve) => {
-      writes = () => resolve(undefined);
-    });
-    stored.disk.before = (operation) => (operation === "write" ? written : undefined);
-    const opened = await cache.open(request(0, BLOCK));
-    const begunMs = stored.clock.monotonicMs();
-    expect(await stored.clock.run(restOf(opened))).toEqual(rampBytes(0, BLOCK, 7));
-    expect(stored.clock.monotonicMs() - begunMs).toBe(50);
-    stored.disk.before = undefined;
-    writes();
-  });
-
   it("answers a cached-only read with the version observed last, at any time, and does not ask the origin", async () => {
     await read(0, BLOCK, { version: undefined });
     await cache.settled();

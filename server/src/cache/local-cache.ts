@@ -91,7 +91,7 @@ export class LocalCache {
       signal,
     });
     const { fill, outdated } = options;
-    this.#blocks = new BlockOpener({ geometry, clock, store, fills: this.#fills, records, outdated, fill, partBytes });
+    this.#blocks = new BlockOpener({ geometry, store, fills: this.#fills, records, outdated, fill, partBytes });
     this.#warmer = new BlockWarmer({ geometry, store, fills: this.#fills });
   }
 

@@ -7,7 +7,7 @@ import { MemoryOrigin } from "../../testing/origin/memory-origin.js";
 import { testGeometry } from "../../testing/store-fixture.js";
 import { FillDescription } from "./fill-description.js";
 import { FillMemory } from "./fill-memory.js";
-import { FillParts, type PartEnded, planParts } from "./fill-parts.js";
+import { FillParts, planParts } from "./fill-parts.js";
 import { FillSegments } from "./fill-segments.js";
 import { RecentBudgets } from "./recent-budgets.js";
 
@@ -41,13 +41,12 @@ describe("the parts of a fill", () => {
     description = new FillDescription(context, { ref, blockOffset: 0, version: undefined }, () => {});
     segments = new FillSegments();
     whenRested = new Promise((resolve) => {
-      const onEnded: PartEnded = (part, failure) => {
+      parts = new FillParts({ context, description, segments }, (part, failure) => {
         if (!part.isAnswered && failure === undefined) unplanned.push(part.first);
         else ended.push([part.first, failure?.code]);
         for (let at = 0; at < part.count; at++) segments.drop(part.first + at);
         if (parts.isIdle) resolve();
-      };
-      parts = new FillParts({ context, description, segments }, onEnded, () => {});
+      });
     });
   });
 

@@ -1,7 +1,7 @@
 import { CacheError } from "@frontcache/proto";
 import { isAnswer, RequestBudget, requestBudget } from "../../origin/request-budget.js";
 import type { Priority } from "./fill-memory.js";
-import { Part, type PartContext, type PartEvents, type SegmentRun } from "./part.js";
+import { Part, type PartContext, type SegmentRun } from "./part.js";
 
 export interface PartPlanOptions {
   /** The smallest number of segments in a part, if that many are missing contiguously. */
@@ -54,7 +54,6 @@ export type PartEnded = (part: Part, failure: CacheError | undefined) => void;
 export class FillParts {
   readonly #fill: PartContext;
   readonly #onEnded: PartEnded;
-  readonly #events: PartEvents;
   /** Parts whose request has not been sent, each priority in order. */
   readonly #queue: Record<Priority, Part[]> = { demand: [], background: [] };
   readonly #running: Part[] = [];
@@ -65,11 +64,9 @@ export class FillParts {
   /** Of all parts from the first plan until none is queued or running. */
   #budget = new RequestBudget(0);
 
-  /** `onCompleted`: as in PartEvents. */
-  constructor(fill: PartContext, onEnded: PartEnded, onCompleted: PartEvents["completed"]) {
+  constructor(fill: PartContext, onEnded: PartEnded) {
     this.#fill = fill;
     this.#onEnded = onEnded;
-    this.#events = { completed: onCompleted, cut: (part, rest) => this.#queueRest(part, rest) };
   }
 
   /** Whether the segment is on its way. */
@@ -150,7 +147,7 @@ export class FillParts {
     if (description.info === undefined) this.#undecided++;
     let failure: CacheError | undefined;
     try {
-      await part.run(this.#fill, this.#budget, this.#events);
+      await part.run(this.#fill, this.#budget, (rest) => this.#queueRest(part, rest));
     } catch (error) {
       failure = CacheError.from(error);
       if (isFinal(failure) && part.isNeeded(this.#fill.segments)) this.#failBlock(failure);

@@ -103,12 +103,6 @@ export class FillSegments {
     return (this.#states[segment]?.entered ?? 0) > 0;
   }
 
-  /** Whether the segment is complete, and is being written or will be soon. */
-  isWriting(segment: number): boolean {
-    const state = this.#states[segment];
-    return state?.buffer?.complete === true && !state.isUnkept;
-  }
-
   /** Whether the segment is complete and could not be written. */
   isUnkept(segment: number): boolean {
     return this.#states[segment]?.isUnkept === true;

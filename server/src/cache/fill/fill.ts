@@ -46,11 +46,7 @@ export class Fill implements Linked<Fill> {
     this.#onIdle = events.idle;
     this.description = new FillDescription(context, target, events.described);
     const { description, segments } = this;
-    this.#parts = new FillParts(
-      { context, description, segments },
-      (part, failure) => this.#partEnded(part, failure),
-      (part) => void this.#keep(part, false),
-    );
+    this.#parts = new FillParts({ context, description, segments }, (part, failure) => this.#partEnded(part, failure));
   }
 
   /** Whether some of the block is in memory or on its way. */
@@ -92,28 +88,25 @@ export class Fill implements Linked<Fill> {
     this.#isDiscarded = true;
   }
 
-  /** Writes the remaining segments of a part, and fails those that did not come. */
+  /** Writes the complete segments of a part, and fails those that did not come. */
   #partEnded(part: Part, failure: CacheError | undefined): void {
+    const complete: number[] = [];
     for (let segment = part.first; segment < part.first + part.count; segment++) {
-      if (part.isComplete(segment)) continue;
-      if (failure === undefined || this.description.isBeyond(segment)) this.segments.drop(segment);
+      if (part.isComplete(segment)) complete.push(segment);
+      else if (failure === undefined || this.description.isBeyond(segment)) this.segments.drop(segment);
       else this.segments.fail(segment, failure);
     }
-    if (part.reservation !== undefined) void this.#keep(part, true);
+    if (part.reservation !== undefined) void this.#keep(complete, part.reservation);
     this.#checkIdle();
   }
 
-  /**
-   * Writes complete segments of a part, each as soon as it is complete, because a read continues from the file then. Those that cannot be
-   * kept stay in memory for the readers that entered for them.
-   */
-  async #keep(part: Part, isLast: boolean): Promise<void> {
-    const segments = part.beginWrite(isLast);
+  /** Writes complete segments. Those that cannot be kept stay in memory for the readers that entered for them. */
+  async #keep(segments: readonly number[], reserving: NonNullable<Part["reservation"]>): Promise<void> {
     this.#writes++;
-    const reservation = part.reservation instanceof Promise ? await part.reservation : part.reservation;
+    const reservation = reserving instanceof Promise ? await reserving : reserving;
     const canWrite = reservation !== undefined && segments.length > 0 && !this.#isDiscarded;
     const kept = canWrite && (await this.#write(segments, reservation));
-    if (part.endWrite()) reservation?.release();
+    reservation?.release();
     this.#writes--;
     for (const segment of segments) this.segments.settle(segment, kept);
     if (!kept) this.#stopPressure ??= this.#context.memory.onPressure(() => this.#dropUnkept());

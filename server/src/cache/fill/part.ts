@@ -22,13 +22,8 @@ export interface PartContext {
   readonly segments: FillSegments;
 }
 
-/** What a part reports while it runs. */
-export interface PartEvents {
-  /** A segment is complete, and others of the part follow. */
-  readonly completed: (part: Part) => void;
-  /** The part ends early for lack of memory. It does not fetch the segments `rest`. */
-  readonly cut: (part: Part, rest: SegmentRun) => void;
-}
+/** Called when a part ends early for lack of memory, with the segments that it does not fetch. */
+export type PartCut = (rest: SegmentRun) => void;
 
 /**
  * A run of missing segments that one origin request fetches: waits for memory, sends the request, receives the bytes.
@@ -52,14 +47,11 @@ export class Part implements Landing {
   readonly #buffers: SegmentBuffer[] = [];
   /** The index of the buffer that receives bytes. */
   #at = 0;
-  /** Segments that were taken for writing, writes of them that run, and whether no more will be taken. */
-  readonly #written = { taken: 0, running: 0, isLast: false };
   /** Whether it ends before the end of the answer. */
   #isCut = false;
   #body: OriginBody | undefined;
   /** What the readers of the fill wait for. Undefined before the answer's head. */
   #segments: FillSegments | undefined;
-  #events: PartEvents | undefined;
 
   constructor({ first, count }: SegmentRun, priority: Priority) {
     this.first = first;
@@ -72,29 +64,14 @@ export class Part implements Landing {
     return this.#count;
   }
 
-  /** Whether the segment is one of the part's that are not complete yet. */
+  /** Whether the segment is one of the part's. */
   has(segment: number): boolean {
-    return segment >= this.first + this.#at && segment < this.first + this.count;
+    return segment >= this.first && segment < this.first + this.count;
   }
 
   /** Whether all bytes of a segment have arrived. */
   isComplete(segment: number): boolean {
     return this.#buffers[segment - this.first]?.complete === true;
-  }
-
-  /** A write of its complete segments begins: returns those that no earlier write has taken. `isLast`: the part has ended. */
-  beginWrite(isLast: boolean): number[] {
-    const written = this.#written;
-    written.running++;
-    written.isLast = isLast;
-    const segments: number[] = [];
-    while (this.#buffers[written.taken]?.complete === true) segments.push(this.first + written.taken++);
-    return segments;
-  }
-
-  /** A write has ended. Returns whether the part needs its reservation no longer. */
-  endWrite(): boolean {
-    return --this.#written.running === 0 && this.#written.isLast;
   }
 
   /** Whether the origin has answered: its segments have memory. */
@@ -124,9 +101,8 @@ export class Part implements Landing {
   }
 
   /** Fetches the part. Rejects with a CacheError; some segments may be complete then. */
-  async run(fill: PartContext, budget: RequestBudget, events: PartEvents): Promise<void> {
+  async run(fill: PartContext, budget: RequestBudget, onCut: PartCut): Promise<void> {
     const { context, description, segments } = fill;
-    this.#events = events;
     if (context.signal.aborted) throw abortError(context.signal);
     const isUnknown = description.info === undefined && description.target.blockOffset === 0 && this.first === 0;
     const claimed = isUnknown ? 1 : this.#count;
@@ -146,7 +122,7 @@ export class Part implements Landing {
         if (isOpen) description.answered();
       }
       description.accept(answer, askedAtMs);
-      if (buffers.length < this.#count) this.#fit(fill, buffers);
+      if (buffers.length < this.#count) this.#fit(fill, buffers, onCut);
       this.#assignBuffers(fill, buffers);
       // The object may be much smaller than the part: other parts wait for the memory.
       giveAll(context.memory, buffers);
@@ -176,8 +152,7 @@ export class Part implements Landing {
     this.#segments!.progressed(this.first + this.#at, buffer);
     if (!buffer.complete) return;
     this.#at++;
-    if (this.#at < this.#buffers.length) this.#events!.completed(this);
-    else if (this.#isCut) this.#body!.destroy();
+    if (this.#isCut && this.#at === this.#buffers.length) this.#body!.destroy();
   }
 
   get #current(): SegmentBuffer {
@@ -187,7 +162,7 @@ export class Part implements Landing {
   }
 
   /** The object's size is known now: takes the memory that is missing, or ends the part after the segments that have some. */
-  #fit({ context, description }: PartContext, buffers: Buffer[]): void {
+  #fit({ context, description }: PartContext, buffers: Buffer[], onCut: PartCut): void {
     let end = this.first + this.#count;
     while (description.isBeyond(end - 1)) end--;
     const lacking = end - this.first - buffers.length;
@@ -199,7 +174,7 @@ export class Part implements Landing {
     }
     this.#isCut = true;
     this.#count = buffers.length;
-    this.#events!.cut(this, { first: this.first + this.#count, count: lacking });
+    onCut({ first: this.first + this.#count, count: lacking });
   }
 
   async #claimMemory(count: number, { memory, signal }: FillContext): Promise<Buffer[]> {

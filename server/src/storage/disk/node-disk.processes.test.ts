@@ -166,19 +166,19 @@ describe("this system's disk", () => {
     rmSync(directory, { recursive: true });
   });
 
-  it("writes many bytes in pieces of at most 1 MiB, wherever their sources end", async () => {
+  it("writes many bytes in pieces of at most 256 KiB, wherever their sources end", async () => {
     const directory = mkdtempSync(join(tmpdir(), "disk-"));
     const file = await (await openNodeDisk()).create(join(directory, "a"), []);
     const writes = vi.spyOn(fs, "writev");
-    const bytes = testBytes(0, 4401 * KiB);
-    const ends = [0, 1200 * KiB, 1200 * KiB, 2000 * KiB, 4400 * KiB, bytes.length];
+    const bytes = testBytes(0, 1101 * KiB);
+    const ends = [0, 300 * KiB, 300 * KiB, 500 * KiB, 1100 * KiB, bytes.length];
     const sources = ends.slice(1).map((end, index) => bytes.subarray(ends[index], end));
     await file.write(sources, 1000);
     const written = writes.mock.calls.map(([, pieces]) => pieces.reduce((sum, { byteLength }) => sum + byteLength, 0));
     writes.mockRestore();
     const target = Buffer.alloc(bytes.length);
     expect([await file.read(target, 1000), target.equals(bytes)]).toEqual([bytes.length, true]);
-    expect(Math.max(...written)).toBe(1024 * KiB);
+    expect(Math.max(...written)).toBe(256 * KiB);
     await file.close();
     rmSync(directory, { recursive: true });
   });
