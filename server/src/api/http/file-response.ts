@@ -14,6 +14,10 @@ export function fileResponses(calls: SocketCalls): typeof ServerResponse {
       return this.#sendBy((direct) => direct.sendFile(descriptor, position, count));
     }
 
+    sendMemory(bytes: Buffer): number {
+      return this.#sendBy((direct) => direct.send(bytes, bytes.length, false));
+    }
+
     sendPiped(first: Buffer, piped: PipedBytes): number {
       return this.#sendBy((direct) => {
         if (first.length === 0) return direct.sendPiped(piped);

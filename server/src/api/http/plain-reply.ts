@@ -93,6 +93,13 @@ export class PlainReply implements Reply {
     return sent === SENT ? direct.sendFile(descriptor, position, count) : sent;
   }
 
+  sendMemory(bytes: Buffer): number {
+    const { direct } = this.#connection;
+    if (direct === undefined || this.#isHead) return UNAVAILABLE;
+    const sent = this.#sendHead(direct);
+    return sent === SENT ? direct.send(bytes, bytes.length, false) : sent;
+  }
+
   /** Sends the head, if it was not sent yet, before bytes that follow at once. FULL: the stream has the rest of it. */
   #sendHead(direct: DirectSocket): typeof SENT | typeof FULL | typeof UNAVAILABLE {
     const headBytes = this.#headBytes;

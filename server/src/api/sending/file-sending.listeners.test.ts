@@ -24,8 +24,8 @@ describe.runIf(libc !== undefined)("bytes of a file", () => {
   let descriptor: number;
   let fixture: HttpFixture;
   let client: RawClient;
-  /** Calls of sendfile(2), and bytes that they sent. */
-  const sent = { calls: 0, bytes: 0 };
+  /** Calls of sendfile(2), and bytes that they sent; bytes that send(2) sent. */
+  const sent = { calls: 0, bytes: 0, copiedBytes: 0 };
 
   beforeAll(() => {
     directory = mkdtempSync(join(tmpdir(), "sendfile-"));
@@ -38,13 +38,18 @@ describe.runIf(libc !== undefined)("bytes of a file", () => {
   });
 
   beforeEach(async () => {
-    Object.assign(sent, { calls: 0, bytes: 0 });
+    Object.assign(sent, { calls: 0, bytes: 0, copiedBytes: 0 });
     const socketCalls = {
       ...libc!,
       sendfile: (...call: Parameters<NonNullable<typeof libc>["sendfile"]>) => {
         const bytes = libc!.sendfile(...call);
         sent.calls++;
         sent.bytes += Math.max(0, Number(bytes));
+        return bytes;
+      },
+      send: (...call: Parameters<NonNullable<typeof libc>["send"]>) => {
+        const bytes = libc!.send(...call);
+        sent.copiedBytes += Math.max(0, Number(bytes));
         return bytes;
       },
     };
@@ -96,6 +101,14 @@ describe.runIf(libc !== undefined)("bytes of a file", () => {
       await get(16 * MiB, headers);
       expect(sent.bytes).toBeGreaterThan(8 * MiB);
       expect(sent.bytes).toBeLessThanOrEqual(16 * MiB);
+    });
+
+    it("are copied by the kernel alone while they are on their way into the file", async () => {
+      fixture.cache.fileOf = undefined;
+      fixture.cache.scarce = true;
+      const { body } = await get(16 * MiB, headers);
+      expect(body.equals(OBJECT.subarray(1000, 1000 + 16 * MiB))).toBe(true);
+      expect(sent.copiedBytes).toBeGreaterThan(8 * MiB);
     });
 
     it("wait for a client that stops reading, and go on when it reads", async () => {

@@ -13,9 +13,10 @@ export interface SendStrategy {
   readonly queueWeight: number;
   /**
    * Who copies the bytes out of the slice's memory: `nobody` (the sink uses this memory until the bytes are sent), the
-   * `engine` (before it writes), or the `sink` (before its `write` returns).
+   * `engine` (before it writes), the `sink` (before its `write` returns), or the `kernel` (which copies what
+   * the socket takes; the engine copies the first bytes of the rest).
    */
-  readonly copiedBy: "nobody" | "engine" | "sink";
+  readonly copiedBy: "nobody" | "engine" | "sink" | "kernel";
   /** Whether the kernel sends the bytes from the slice's file. Bytes that it does not take are written from memory. */
   readonly isFromFile: boolean;
   /** Whether unsent bytes use memory of this process, which the send buffer limits. Mapped bytes do not. */
@@ -108,6 +109,9 @@ const copiedPieces: SendStrategy = {
   nextPart: () => PIECE_BYTES,
 };
 
+/** The kernel copies scarce memory into the socket. Only bytes that it does not take are copied before, a few at a time. */
+const sentPieces: SendStrategy = { ...copiedPieces, queues: true, copiedBy: "kernel" };
+
 /** gRPC messages, which `write` serializes into the call's own buffers. */
 const messages: SendStrategy = {
   queues: true,
@@ -121,7 +125,9 @@ const messages: SendStrategy = {
 /** For HTTP on plain sockets on which the kernel can send files: see DirectSocket. */
 export const directSocket: StrategyFor = (slice) => {
   if (slice.piped !== undefined) return pipedPages;
-  return slice.file !== undefined && slice.bytes.length >= FROM_FILE_BYTES ? filePages : plainSocket(slice);
+  if (slice.bytes.length < FROM_FILE_BYTES) return plainSocket(slice);
+  if (slice.scarce === true) return sentPieces;
+  return slice.file !== undefined ? filePages : plainSocket(slice);
 };
 
 /** For HTTP on other plain sockets. */

@@ -21,6 +21,8 @@ export interface Sink {
   write(bytes: Buffer, taken: () => void): unknown;
   /** Sends bytes of a file after the head, as `DirectSocket.sendFile` does. Absent: UNAVAILABLE. */
   sendFile?(descriptor: number, position: number, count: number): number;
+  /** Sends bytes after the head, as `DirectSocket.send` does. Absent: UNAVAILABLE. */
+  sendMemory?(bytes: Buffer): number;
   /** Whether `sendPiped` may be called. Absent: no. */
   readonly takesPipes?: boolean;
   /**
@@ -174,6 +176,12 @@ export class Sending {
         this.#sendPiped(slice, strategy, piped);
         return;
       }
+      if (strategy.copiedBy === "kernel") {
+        const { sink } = this.#options;
+        const bytes = slice.bytes.subarray(this.#handedBytes, this.#handedBytes + count);
+        this.#sent(slice, strategy, count, sink.sendMemory?.(bytes) ?? UNAVAILABLE);
+        return;
+      }
       if (file === undefined || !strategy.isFromFile) {
         this.#write(slice, strategy, count);
         return;
@@ -187,10 +195,14 @@ export class Sending {
     }
   }
 
-  /** Has the kernel send bytes of the slice's file. Bytes that it does not take now are written. */
+  /** Has the kernel send bytes of the slice's file. */
   #sendFile(slice: Slice, strategy: SendStrategy, { descriptor, position }: FileBytes, count: number): void {
     const { sink } = this.#options;
-    const sent = sink.sendFile?.(descriptor, position + this.#handedBytes, count) ?? UNAVAILABLE;
+    this.#sent(slice, strategy, count, sink.sendFile?.(descriptor, position + this.#handedBytes, count) ?? UNAVAILABLE);
+  }
+
+  /** The kernel has taken `sent` of the next `count` bytes. Bytes that it does not take now are written. */
+  #sent(slice: Slice, strategy: SendStrategy, count: number, sent: number): void {
     if (sent === UNAVAILABLE) {
       this.#write(slice, strategy, count);
       return;
@@ -203,7 +215,7 @@ export class Sending {
     }
     const { length } = slice.bytes;
     if (this.#handedBytes === length) this.#release();
-    if (this.#unsentBytes === 0) sink.end();
+    if (this.#unsentBytes === 0) this.#options.sink.end();
     else this.#taken();
   }
 
@@ -261,7 +273,7 @@ export class Sending {
     const { copiedBy } = strategy;
     const { length } = slice.bytes;
     const original = count === length ? slice.bytes : slice.bytes.subarray(this.#handedBytes, this.#handedBytes + count);
-    const bytes = copiedBy === "engine" ? this.#copy(original) : original;
+    const bytes = copiedBy === "engine" || copiedBy === "kernel" ? this.#copy(original) : original;
     this.#handedBytes += count;
     this.#inFlight = copiedBy === "nobody";
     this.#pass(bytes, slice, strategy);
