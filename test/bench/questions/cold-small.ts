@@ -1,12 +1,12 @@
 import { MemberProcess, temporaryDirectory } from "../../e2e/member-process.js";
 import { type Benchmark, type Figure, OURS } from "../answer.js";
 import { startLoadGenerator } from "../load/http-load.js";
-import { anonymousBytes, canPin, cpuMs, OTHER_CPUS, pin, portOf, SERVER_CPU } from "../machine.js";
+import { anonymousBytes, canPin, cpuMs, OTHER_CPUS, pin, portOf, SERVER_CPU, touchMemory } from "../machine.js";
 import { median, quick } from "../measure.js";
 import { OriginProcess } from "../origin-process.js";
 import { Nginx } from "../peers/nginx.js";
 import { startPlainProxy } from "../peers/peer-process.js";
-import { KiB } from "../stage.js";
+import { KiB, MiB } from "../stage.js";
 
 const SIZE = 4 * KiB;
 const CONNECTIONS = 64;
@@ -16,6 +16,8 @@ const OBJECTS = 2_000;
 const WARM_UP_OBJECTS = 20_000;
 /** An upper bound: the number of objects ends a round. */
 const SECONDS = 120;
+/** More than files, page cache and heap of a round. */
+const TOUCHED_BYTES = 256 * MiB;
 /** A process that has taken no CPU time for so long has written its files. */
 const QUIET_MS = 400;
 const NGINX = "nginx, slice cache";
@@ -71,6 +73,7 @@ export const benchmark: Benchmark = {
       for (const [index, { name, pid, port }] of contestants.entries()) {
         const prefix = `small-${index}-${round}`;
         await origin.putMany(prefix, requests, SIZE);
+        touchMemory(TOUCHED_BYTES);
         const before = await settledCpuMs(pid);
         const p50 = await read(port, prefix, requests);
         const spentMs = (await settledCpuMs(pid)) - before;
