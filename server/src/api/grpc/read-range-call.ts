@@ -153,7 +153,9 @@ export class ReadRangeCall {
       return;
     }
     this.#isOver = true;
-    const error = this.#sending?.begun === true ? thrown : readFailure(thrown, key, required);
+    // A member that asks for a client starts the client's read again itself.
+    const isAsItWas = this.#sending?.begun === true || forwarded || cachedOnly;
+    const error = isAsItWas ? thrown : readFailure(thrown, key, required);
     this.#failure = CacheError.from(error).code;
     this.#call.emit("error", callStatus(error, "ReadRange", this.#options.log, this.#about));
   };

@@ -76,13 +76,14 @@ describe("a read that fails", () => {
     for await (const { version } of member.client.readRange(readRequest())) if (version !== "") versions.push(version);
     expect([versions, requests.length]).toEqual([["v3"], 3]);
 
-    for (const [fields, starts] of [
-      [{}, 3],
-      [{ forwarded: true }, 1],
-      [{ version: "v1" }, 1],
+    for (const [fields, starts, code] of [
+      [{}, 3, status.UNAVAILABLE],
+      // The member that asks starts its client's read again.
+      [{ forwarded: true }, 1, status.FAILED_PRECONDITION],
+      [{ version: "v1" }, 1, status.FAILED_PRECONDITION],
     ] as const) {
       [requests.length, overwrites, member.cache.version] = [0, 3, "v1"];
-      await failureOf(fields);
+      expect((await failureOf(fields)).code).toBe(code);
       expect(requests).toHaveLength(starts);
     }
     await member.untilNothingIsLeft();
