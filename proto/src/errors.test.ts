@@ -21,7 +21,7 @@ describe("a CacheError", () => {
   it("is returned unchanged by CacheError.from", () => {
     const error = new CacheError("NOT_FOUND", "s3://b/k: no such object");
     expect(CacheError.from(error)).toBe(error);
-    expect([error.grpcStatus, error.retryable]).toEqual([status.NOT_FOUND, false]);
+    expect([error.grpcStatus, error.httpStatus, error.retryable]).toEqual([status.NOT_FOUND, 404, false]);
   });
 
   it("has stack frames only if its code is not an expected outcome", () => {

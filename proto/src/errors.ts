@@ -223,6 +223,11 @@ export class CacheError extends Error {
     return errorTable[this.code].grpc;
   }
 
+  /** The HTTP status that says the same, for services that pass an error on to clients of their own. */
+  get httpStatus(): number {
+    return errorTable[this.code].http;
+  }
+
   /** Whether the same request may succeed later or at another member. */
   get retryable(): boolean {
     return errorTable[this.code].retryable;
