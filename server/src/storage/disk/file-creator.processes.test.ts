@@ -53,6 +53,25 @@ async function untilThreadWorks(): Promise<void> {
   }
 }
 
+function create(name: string, isUrgent: boolean): Promise<DiskFile> {
+  return creator.create(join(directory, name), pieces(1), isUrgent);
+}
+
+/** Runs `makeFiles` while timers wait for the test, and closes its files. */
+async function withFakeTime(makeFiles: () => Promise<DiskFile[]>): Promise<void> {
+  await untilThreadWorks();
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance"] });
+  try {
+    // Later than any time that was measured before.
+    vi.advanceTimersByTime(1e9);
+    const closed = (await makeFiles()).map((file) => file.close());
+    vi.advanceTimersByTime(1_000);
+    await Promise.all(closed);
+  } finally {
+    vi.useRealTimers();
+  }
+}
+
 describe("a thread that creates small files", () => {
   it("creates many files, each with its own bytes in all places", async () => {
     await untilThreadWorks();
@@ -102,41 +121,23 @@ describe("a thread that creates small files", () => {
   });
 
   it("creates a file that comes alone at once, and those that follow together", async () => {
-    await untilThreadWorks();
-    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance"] });
-    try {
-      // Later than any time that was measured before.
-      vi.advanceTimersByTime(1e9);
-      const create = (name: string) => creator.create(join(directory, name), pieces(1), false);
-      const first = await create("first");
+    await withFakeTime(async () => {
+      const first = await create("first", false);
       expect(vi.getTimerCount()).toBe(0);
-      const others = [create("second"), create("third")];
+      const others = [create("second", false), create("third", false)];
       expect(vi.getTimerCount()).toBe(1);
       vi.advanceTimersByTime(1_000);
-      const files = [first, ...(await Promise.all(others))];
-      const closed = files.map((file) => file.close());
-      vi.advanceTimersByTime(1_000);
-      await Promise.all(closed);
-    } finally {
-      vi.useRealTimers();
-    }
+      return [first, ...(await Promise.all(others))];
+    });
   }, 20_000);
 
   it("creates a file that somebody waits for at once, with those that wait", async () => {
-    await untilThreadWorks();
-    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance"] });
-    try {
-      vi.advanceTimersByTime(1e9);
-      const create = (name: string, isUrgent: boolean) => creator.create(join(directory, name), pieces(1), isUrgent);
+    await withFakeTime(async () => {
       const first = await create("first", false);
       const files = [first, ...(await Promise.all([create("second", false), create("third", true)]))];
       expect(vi.getTimerCount()).toBe(0);
-      const closed = files.map((file) => file.close());
-      vi.advanceTimersByTime(1_000);
-      await Promise.all(closed);
-    } finally {
-      vi.useRealTimers();
-    }
+      return files;
+    });
   }, 20_000);
 
   it("removes files, and rejects with the system's error for the one that it belongs to", async () => {
